@@ -1,0 +1,251 @@
+"""What a run can be asked to do: one pydantic model per section of the TOML file.
+
+Every field says its unit, why its default is what it is, and what it trades. `"auto"` and `None` mean "derive it": `resolve`
+fills such fields in and writes the reason beside the value. Unknown keys are errors. Must not import torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Auto = Literal["auto"]
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Precision = Literal["fp32", "bf16-mixed", "bf16-pure", "fp16-mixed"]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict about unknown keys, and its docstrings are the JSON Schema's descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class RunSection(Section):
+    """Who the run is and where it works."""
+
+    name: Name = "run"
+    """Short name; the run's folder is named after it, with the date and a suffix."""
+    stage: Literal["pretrain"] = "pretrain"
+    """Stage of training. Fine-tuning stages join as they are built."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1337
+    """Seeds initial weights, data order and samples. Same seed, same machine, same losses."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA when a device is visible, else the CPU."""
+    nproc: PositiveInt = 1
+    """Processes on this machine (data parallel). One per GPU; on CPU one process already uses every core."""
+    threads: Auto | PositiveInt = "auto"
+    """CPU threads per process; `auto` divides the physical cores among the processes."""
+    max_restarts: Annotated[int, Field(ge=0, le=100)] = 0
+    """How often a run whose trainer died is started again from its last good checkpoint, by itself."""
+
+
+class ModelSection(Section):
+    """The decoder. Give `depth` and everything else follows, or give sizes one by one, or name a preset."""
+
+    preset: str | None = None
+    """A model of `presets/models`; its sizes are used, its weights are not."""
+    architecture: Literal["llama", "qwen3", "nanochat"] = "nanochat"
+    """Which transformers class the checkpoint is. llama: SwiGLU; qwen3: + QK-norm; nanochat: QK-norm, squared ReLU,
+    norms without weights, logit soft-cap: the best quality per minute of the three at small sizes (benchmarks/README.md)."""
+    depth: PositiveInt | None = None
+    """The one dial: layers; width is 64 per layer."""
+    hidden_size: PositiveInt | None = None
+    """Width of the residual stream."""
+    num_layers: PositiveInt | None = None
+    """Decoder layers."""
+    num_heads: PositiveInt | None = None
+    """Query heads."""
+    num_kv_heads: PositiveInt | None = None
+    """Key/value heads (grouped-query attention); must divide num_heads. Default: as many as query heads."""
+    head_dim: PositiveInt | None = None
+    """Width of one head. Default: hidden_size / num_heads."""
+    ffn_size: PositiveInt | None = None
+    """Inner width of the feed-forward. Default: 4x the width (squared ReLU), 8/3x rounded up to 64 (SwiGLU)."""
+    tie_embeddings: bool | None = None
+    """Share input embedding and output head. Default: untied for nanochat, tied below 1 B parameters otherwise."""
+    rope_theta: Annotated[float, Field(gt=1)] = 10_000.0
+    """Base of the rotary frequencies; larger for longer contexts."""
+    norm_eps: Annotated[float, Field(gt=0, lt=1e-2)] = 1e-6
+    """Added to the mean square in RMSNorm."""
+    logit_softcap: Annotated[float, Field(gt=0)] | None = 15.0
+    """Logits are cap * tanh(logits / cap); nanochat only. Keeps early training calm."""
+
+
+class SourceSection(Section):
+    """One source of text. Exactly one of `corpus`, `path` and `dataset`."""
+
+    corpus: Literal["python-stdlib"] | None = None
+    """Embedded corpus: the running Python's own standard library source, test suites left out."""
+    path: Path | None = None
+    """A file or a folder (searched recursively): .txt .md .py ..., .jsonl .json .parquet, each also .gz or .zst."""
+    dataset: str | None = None
+    """Name of a Hugging Face dataset; needs the package `datasets`."""
+    subset: str | None = None
+    """Configuration of the Hugging Face dataset."""
+    split: str = "train"
+    """Split of the Hugging Face dataset."""
+    text_key: str = "text"
+    """Column or JSON key that holds the text."""
+    glob: str = "**/*"
+    """Which files of a folder to read."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Share of this source in the mixture, relative to the others. Re-weighting never tokenises again."""
+    validation_path: Path | None = None
+    """Held-out text for this source. Without one a share of the documents is held out, chosen by content hash."""
+
+
+class DataSection(Section):
+    """What is read."""
+
+    sources: tuple[SourceSection, ...] = (SourceSection(corpus="python-stdlib"),)
+    """The mixture."""
+    validation_frac: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Share of documents held out from a source that names no validation text."""
+    on_error: Literal["skip", "fatal"] = "skip"
+    """A row that cannot be read is counted, named and left out - or ends the preparation. Either way file and line are told."""
+    isolate_documents: bool = False
+    """Whether attention stops at document borders inside a packed sequence. Costs a mask; helps when documents are short."""
+    shuffle: bool = True
+    """Visit sequences in a fixed random order instead of file order."""
+
+
+class TokenizerSection(Section):
+    """How text becomes tokens."""
+
+    kind: Literal["train", "tiktoken", "file"] = "train"
+    """`train` learns a byte-level BPE on the data; `tiktoken` takes a published one by name; `file` a tokenizer.json."""
+    vocab_size: Auto | Annotated[int, Field(ge=257, le=1_000_000)] = "auto"
+    """Entries of a trained vocabulary, special tokens included. `auto` grows with the model."""
+    name: str | None = None
+    """tiktoken encoding: gpt2, cl100k_base, o200k_base."""
+    path: Path | None = None
+    """tokenizer.json, or the folder that holds it."""
+
+
+class TrainSection(Section):
+    """How long and how the training runs. Exactly one of tokens, steps, epochs and minutes sets the length."""
+
+    tokens: Annotated[float, Field(ge=1)] | None = None
+    """Length in tokens."""
+    steps: PositiveInt | None = None
+    """Length in optimizer steps."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    """Length in passes over the training data."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Length in wall-clock minutes: turned into steps once, by the probe's measured step time, and then fixed."""
+    seq_len: Annotated[int, Field(ge=8)] = 512
+    """Tokens per sequence."""
+    batch_tokens: Auto | PositiveInt = "auto"
+    """Tokens per optimizer step over all processes (the global batch). Micro-batch and accumulation never change it."""
+    micro_batch: Auto | PositiveInt = "auto"
+    """Sequences per forward pass and process. `auto`: as many as fit, settled by the probe."""
+    precision: Auto | Precision = "auto"
+    """bf16-mixed: bf16 compute over fp32 master weights. bf16-pure: half the memory, stalls at small learning rates."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """Activation checkpointing: full recomputes every layer in the backward pass, selective all but the matrix products."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile. `auto` turns it on where the time it saves over the run exceeds the time it takes to compile."""
+    loss: Literal["auto", "plain", "chunked"] = "auto"
+    """How the loss head is computed. chunked never holds all logits; equal in loss and gradient."""
+    attention: Literal["auto", "flash-attn", "sdpa", "flex", "naive"] = "auto"
+    """Attention backend; `auto` takes the first that passes its self-test on this device."""
+
+
+class OptimSection(Section):
+    """How weights move."""
+
+    kind: Literal["adamw", "muon"] = "muon"
+    """muon: orthogonalised momentum for matrices, AdamW for embeddings, head and vectors."""
+    lr: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """Peak learning rate of AdamW's parameters (embeddings and head under muon)."""
+    matrix_lr: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """Peak learning rate of muon's matrices (spectral norm of one update, before shape scaling)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Decoupled decay of matrices; embeddings and vectors are never decayed."""
+    beta1: Fraction = 0.9
+    """AdamW's first-moment decay."""
+    beta2: Fraction = 0.95
+    """AdamW's second-moment decay."""
+    eps: Annotated[float, Field(gt=0)] = 1e-10
+    """AdamW's denominator guard."""
+    momentum: Fraction = 0.95
+    """Muon's Nesterov momentum."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Global gradient norm above which gradients are scaled down; null turns clipping off."""
+
+
+class ScheduleSection(Section):
+    """How the learning rate moves, as fractions of the run."""
+
+    kind: Literal["cosine", "wsd", "linear"] = "wsd"
+    """wsd: warm-up, stable, decay. linear: decay from the start. cosine: to min_lr_frac over the whole run."""
+    warmup_steps: Auto | Annotated[int, Field(ge=0)] = "auto"
+    """Steps of linear warm-up from zero."""
+    decay_frac: Fraction = 0.6
+    """wsd: share of the run spent in the final linear decay."""
+    min_lr_frac: Fraction = 0.0
+    """Learning rate at the end as a share of the peak."""
+
+
+class EvalSection(Section):
+    """How the run is judged while it trains."""
+
+    every_steps: Auto | Annotated[int, Field(ge=0)] = "auto"
+    """Steps between evaluations; 0 only evaluates at the end. `auto`: about 20 over the run."""
+    max_tokens: PositiveInt | None = None
+    """Validation tokens per evaluation; all when null. The final evaluation always reads all."""
+    patience: PositiveInt | None = None
+    """Early stopping: evaluations without improvement before the run saves and stops; null never stops early."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """Smallest drop in validation loss that counts as improvement (nats per token)."""
+    prompts: tuple[str, ...] = ("def ", "import ", '"""Return ', "class ")
+    """Continued by the model at every evaluation, so progress can be read."""
+    sample_tokens: Annotated[int, Field(ge=0, le=4096)] = 48
+    """Tokens generated per prompt; 0 turns samples off."""
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    """Sampling temperature; 0 is greedy."""
+
+
+class CheckpointSection(Section):
+    """What is kept on disk."""
+
+    every_steps: Auto | Annotated[int, Field(ge=0)] = "auto"
+    """Steps between saves; 0 only saves at the end. `auto`: about every 10 minutes, at least 4 over the run."""
+    keep_last: PositiveInt = 2
+    """Newest checkpoints kept."""
+    keep_best: bool = True
+    """Also keep the checkpoint with the lowest validation loss."""
+
+
+class GuardSection(Section):
+    """What happens when a step goes wrong. Checked before the weights change; NaN always trips."""
+
+    enabled: bool = True
+    """Whether steps are guarded at all."""
+    spike_sigma: Annotated[float, Field(gt=1)] = 6.0
+    """Loss or gradient norm this many standard deviations above its recent mean is a spike."""
+    window_steps: Annotated[int, Field(ge=8)] = 128
+    """Steps over which mean and deviation are taken."""
+    action: Literal["skip", "rollback"] = "skip"
+    """skip leaves the offending batch out; rollback also restores the last good checkpoint."""
+    max_consecutive: PositiveInt = 5
+    """Trips in a row after which a skipping run rolls back, and a rolled-back run stops."""
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: RunSection = RunSection()
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    tokenizer: TokenizerSection = TokenizerSection()
+    train: TrainSection = TrainSection()
+    optim: OptimSection = OptimSection()
+    schedule: ScheduleSection = ScheduleSection()
+    eval: EvalSection = EvalSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    guard: GuardSection = GuardSection()

@@ -1,0 +1,214 @@
+"""fold(events) -> RunState: everything a viewer shows of a run, from its event log alone.
+
+A pure reducer: no clock, no files. The dashboard, `runs show`, the exporters and the tests all use it, so they agree.
+It does not depend on how the per-rank files were interleaved: what orders two facts is their own time, never their arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuitrain.events.schema import Event, decode_number
+from tuitrain.events.series import Columns
+
+STEP_COLUMNS = (
+    "step", "t_s", "loss", "lr", "grad_norm", "tokens", "tokens_total", "step_s", "data_s",
+    "tokens_per_s", "mfu_frac", "memory_bytes", "peak_bytes", "loss_scale", "epoch",
+)  # fmt: skip
+EVAL_COLUMNS = ("step", "t_s", "loss", "bits_per_byte", "tokens", "bytes", "eval_s")
+MAX_NOTES = 1000
+
+
+@dataclass(slots=True)
+class RankState:
+    """The newest facts of one process."""
+
+    rank: int
+    step: int = 0
+    t_ns: int = 0
+    step_s: float = float("nan")
+    data_s: float = float("nan")
+    memory_bytes: float = float("nan")
+
+
+@dataclass(slots=True)
+class RunState:
+    """What is known of a run. `state` is what the log says; whether the process is alive is `runs.store`'s business."""
+
+    start: Event | None = None
+    """The newest run_start of rank 0."""
+    end: Event | None = None
+    """The newest run_end, of rank 0 or the supervisor."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    phase: Event | None = None
+    attempts: int = 0
+    steps: Columns = field(default_factory=lambda: Columns(STEP_COLUMNS))
+    evals: Columns = field(default_factory=lambda: Columns(EVAL_COLUMNS))
+    abandoned: list[dict[str, NDArray[np.float64]]] = field(default_factory=list)
+    """Steps that were trained and then given up, because the run resumed or rolled back to an earlier checkpoint."""
+    samples: list[Event] = field(default_factory=list)
+    checkpoints: list[Event] = field(default_factory=list)
+    notes: list[Event] = field(default_factory=list)
+    """Warnings, guard trips and acknowledgements, newest last, the oldest dropped past MAX_NOTES."""
+    ranks: dict[int, RankState] = field(default_factory=dict)
+    first_t_ns: int = 0
+    last_t_ns: int = 0
+    version: int = 0
+
+    @property
+    def state(self) -> str:
+        """waiting | data | model | probe | compile | train | eval | ... | paused | finished | stopped | failed | killed."""
+        if self.end is not None and (self.start is None or self.end.t_ns >= self.start.t_ns) and not self._began_after(self.end):
+            return str(self.end.data.get("state", "failed"))
+        if self.phase is not None:
+            return str(self.phase.data.get("name", "waiting"))
+        return "waiting"
+
+    def _began_after(self, end: Event) -> bool:
+        """A new attempt shows phases before its run_start: such a phase outdates the old ending."""
+        return self.phase is not None and self.phase.rank >= 0 and self.phase.t_ns > end.t_ns
+
+    @property
+    def ended(self) -> bool:
+        """Whether the log ends with a run_end."""
+        return self.state in ("finished", "stopped", "failed", "killed")
+
+    @property
+    def step(self) -> int:
+        """The last optimizer step trained; the resumed checkpoint's when none was yet."""
+        if len(self.steps):
+            return int(self.steps.last("step"))
+        return int(self.start.number("resumed_from_step")) if self.start else 0
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps planned; 0 while unknown."""
+        value = self.start.data.get("total_steps") if self.start else None
+        return int(value) if value else 0
+
+    @property
+    def best_eval(self) -> tuple[int, float] | None:
+        """(step, validation loss) of the best evaluation, or None."""
+        loss = self.evals.column("loss")
+        if not np.isfinite(loss).any():
+            return None
+        row = int(np.nanargmin(loss))
+        return int(self.evals.column("step")[row]), float(loss[row])
+
+    def eta_s(self) -> float:
+        """Seconds of training left, from the median of the last 50 steps; NaN while unknown."""
+        recent = self.steps.column("step_s")[-50:]
+        if not self.total_steps or not np.isfinite(recent).any():
+            return float("nan")
+        return max(0, self.total_steps - self.step) * float(np.nanmedian(recent))
+
+
+def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
+    """Fold events into `state`, which is changed and returned; a fresh one when none is given. Unknown kinds are skipped."""
+    state = RunState() if state is None else state
+    for event in events:
+        state.first_t_ns = min(state.first_t_ns or event.t_ns, event.t_ns)
+        state.last_t_ns = max(state.last_t_ns, event.t_ns)
+        state.version += 1
+        handler = _HANDLERS.get(event.kind)
+        if handler is not None:
+            handler(state, event)
+    return state
+
+
+def _newer(new: Event, old: Event | None) -> bool:
+    return old is None or (new.t_ns, new.seq) >= (old.t_ns, old.seq)
+
+
+def _run_start(state: RunState, event: Event) -> None:
+    if event.rank != 0 or not _newer(event, state.start):
+        return
+    state.start = event
+    state.attempts = max(state.attempts + 1, int(event.data.get("attempt", 0)))
+    if len(state.steps):
+        _abandon(state, event.number("resumed_from_step"))
+
+
+def _abandon(state: RunState, after_step: float) -> None:
+    """Move steps beyond `after_step` to `abandoned`."""
+    gone = state.steps.cut_after("step", after_step)
+    state.evals.cut_after("step", after_step)
+    if len(gone["step"]):
+        state.abandoned.append(gone)
+
+
+def _plan(state: RunState, event: Event) -> None:
+    state.plan = dict(event.data)
+
+
+def _phase(state: RunState, event: Event) -> None:
+    if event.rank <= 0 and _newer(event, state.phase):
+        state.phase = event
+
+
+def _step(state: RunState, event: Event) -> None:
+    rank = state.ranks.setdefault(event.rank, RankState(rank=event.rank))
+    if event.t_ns >= rank.t_ns:
+        rank.step, rank.t_ns = event.step, event.t_ns
+        rank.step_s, rank.data_s = event.number("step_s"), event.number("data_s")
+        rank.memory_bytes = event.number("memory_bytes")
+    if event.rank != 0:
+        return
+    if len(state.steps) and event.step <= state.steps.last("step"):  # a rollback, or a log whose run_start was lost
+        _abandon(state, event.step - 1)
+    row = {name: event.number(name) for name in STEP_COLUMNS if name in event.data}
+    state.steps.append(row | {"step": float(event.step), "t_s": event.t_ns / 1e9})
+
+
+def _eval(state: RunState, event: Event) -> None:
+    if len(state.evals) and event.step <= state.evals.last("step"):
+        state.evals.cut_after("step", event.step - 1)
+    row = {name: event.number(name) for name in EVAL_COLUMNS if name in event.data}
+    state.evals.append(row | {"step": float(event.step), "t_s": event.t_ns / 1e9})
+
+
+def _sample(state: RunState, event: Event) -> None:
+    state.samples.append(event)
+
+
+def _checkpoint(state: RunState, event: Event) -> None:
+    state.checkpoints.append(event)
+    if not event.data.get("ok", True):
+        _note(state, event)
+
+
+def _note(state: RunState, event: Event) -> None:
+    state.notes.append(event)
+    del state.notes[:-MAX_NOTES]
+
+
+def _guard(state: RunState, event: Event) -> None:
+    _note(state, event)
+    if event.data.get("action") == "rollback" and len(state.steps):
+        _abandon(state, decode_number(event.data.get("rollback_to_step")))
+
+
+def _run_end(state: RunState, event: Event) -> None:
+    # The trainer's own ending says more than the supervisor's; the supervisor speaks only when the trainer could not.
+    if _newer(event, state.end):
+        state.end = event
+
+
+_HANDLERS = {
+    "run_start": _run_start,
+    "plan": _plan,
+    "phase": _phase,
+    "step": _step,
+    "eval": _eval,
+    "sample": _sample,
+    "checkpoint": _checkpoint,
+    "guard": _guard,
+    "warning": _note,
+    "control_ack": _note,
+    "run_end": _run_end,
+}
