@@ -1,0 +1,117 @@
+"""tuitrain_planners: the arithmetic of training language models. Pure, standard library only.
+
+Start with `plan(PlanRequest(...))` for one run and `fit_to_time(...)` for the best run within a time budget; `explain()` on any
+Quantity tells the formula, inputs and source behind it.
+"""
+
+from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
+from tuitrain_planners.dial import by_depth
+from tuitrain_planners.errors import PlanError
+from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
+from tuitrain_planners.hardware import Hardware, MfuPrior, measured
+from tuitrain_planners.laws import EPOCH, FITS, LossLaw, TokenRule, fit, loss_law
+from tuitrain_planners.memory import DeviceMemory, StepMemory, device_memory, step_memory
+from tuitrain_planners.optimizers import OPTIMIZERS, Optimizer, optimizer
+from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.plan import Plan, plan
+from tuitrain_planners.precision import RECIPES, Precision, recipe
+from tuitrain_planners.presets import find_hardware, find_shape, load_hardware, load_law, load_shape, preset_names
+from tuitrain_planners.quantity import Band, Quantity
+from tuitrain_planners.report import figures, to_dict, to_markdown, to_text
+from tuitrain_planners.request import PlanRequest
+from tuitrain_planners.scaling import (
+    compute_optimal,
+    effective_data,
+    optimal_by_fit,
+    optimal_tokens,
+    predicted_loss,
+    training_verdict,
+)
+from tuitrain_planners.shapes import FAMILIES, ModelShape
+from tuitrain_planners.sources import BIBLIOGRAPHY, Source
+from tuitrain_planners.throughput import Rate, Throughput, training_rate
+from tuitrain_planners.units import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_flop,
+    format_value,
+    parse_bytes,
+    parse_count,
+    parse_duration,
+    parse_flop,
+    parse_flop_per_s,
+)
+
+__all__ = [
+    "BIBLIOGRAPHY",
+    "CONVENTIONS",
+    "DEFAULT_CONVENTION",
+    "EPOCH",
+    "FAMILIES",
+    "FITS",
+    "OPTIMIZERS",
+    "RECIPES",
+    "Band",
+    "Budget",
+    "Candidate",
+    "DeviceMemory",
+    "Hardware",
+    "LossLaw",
+    "MfuPrior",
+    "ModelShape",
+    "Optimizer",
+    "Plan",
+    "PlanError",
+    "PlanRequest",
+    "Precision",
+    "Quantity",
+    "Rate",
+    "Source",
+    "StepMemory",
+    "Throughput",
+    "TokenRule",
+    "by_convention",
+    "by_depth",
+    "compute_optimal",
+    "count_parameters",
+    "depth_candidates",
+    "device_memory",
+    "effective_data",
+    "executed_flop_per_token",
+    "figures",
+    "find_hardware",
+    "find_shape",
+    "fit",
+    "fit_to_time",
+    "flop_per_token",
+    "format_bytes",
+    "format_count",
+    "format_duration",
+    "format_flop",
+    "format_value",
+    "load_hardware",
+    "load_law",
+    "load_shape",
+    "loss_law",
+    "measured",
+    "optimal_by_fit",
+    "optimal_tokens",
+    "optimizer",
+    "parse_bytes",
+    "parse_count",
+    "parse_duration",
+    "parse_flop",
+    "parse_flop_per_s",
+    "plan",
+    "predicted_loss",
+    "preset_names",
+    "recipe",
+    "step_memory",
+    "to_dict",
+    "to_markdown",
+    "to_text",
+    "tokens_for",
+    "training_rate",
+    "training_verdict",
+]

@@ -1,0 +1,47 @@
+"""The one dial: a depth, and every other size of the model follows.
+
+The rule (width 64 per layer) is nanochat's; within a factor of two the aspect ratio hardly matters (Kaplan et al. 2020,
+figure 5, https://arxiv.org/abs/2001.08361).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tuitrain_planners.errors import PlanError, unknown_name
+from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.shapes import FAMILIES, ModelShape, swiglu_size
+
+WIDTH_PER_LAYER: Final = 64
+TIE_BELOW_PARAMETERS: Final = 1_000_000_000
+"""Embedding and head are tied below this many parameters, as small published models do; nanochat never ties."""
+
+
+def by_depth(
+    depth: int,
+    vocab_size: int,
+    architecture: str = "nanochat",
+    *,
+    tie_embeddings: bool | None = None,
+    max_seq_len: int = 2048,
+    head_dim: int = 64,
+) -> ModelShape:
+    """Width 64 * depth, as many heads of `head_dim` as fill it (at least one), feed-forward 4 h, or 8/3 h where gated.
+
+    `tie_embeddings=None` decides by TIE_BELOW_PARAMETERS.
+    """
+    if depth < 1:
+        raise PlanError(f"depth is {depth}", "a model has at least one layer")
+    if architecture not in FAMILIES:
+        raise unknown_name("architecture", architecture, FAMILIES)
+    parts, hidden = FAMILIES[architecture], WIDTH_PER_LAYER * depth
+    heads = max(1, hidden // head_dim)
+    sizes: dict[str, Any] = {
+        "name": f"{architecture}-d{depth}", "architecture": architecture, "vocab_size": vocab_size, "hidden_size": hidden,
+        "num_layers": depth, "num_heads": heads, "num_kv_heads": heads, "head_dim": head_dim, "max_seq_len": max_seq_len,
+        "ffn_size": swiglu_size(hidden) if parts["gated_ffn"] else 4 * hidden,
+    }  # fmt: skip
+    tied = ModelShape(**{**parts, **sizes, "tie_embeddings": True})
+    if tie_embeddings is None:
+        tie_embeddings = architecture != "nanochat" and count_parameters(tied).value < TIE_BELOW_PARAMETERS
+    return tied if tie_embeddings else ModelShape(**{**parts, **sizes, "tie_embeddings": False})

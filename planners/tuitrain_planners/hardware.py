@@ -1,0 +1,144 @@
+"""Hardware: what a device has and how fast it computes - by datasheet, or measured on this machine.
+
+Peaks are dense tensor-core figures. NVIDIA prints twice that with 2:4 sparsity, which training cannot use. A measured device
+carries a curve of training rates by model width: small models run far below the peak, and no datasheet says how far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import exp, log
+from typing import Final, Literal
+
+from tuitrain_planners.errors import PlanError
+from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION
+from tuitrain_planners.quantity import Quantity, derived, given
+
+DTYPES: Final = ("fp32", "tf32", "bf16", "fp16", "fp8")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MfuPrior:
+    """Share of the peak that training is assumed to reach when nothing was measured: low, mid, high."""
+
+    low: float
+    mid: float
+    high: float
+    convention: str
+    """FLOP convention the share was measured in."""
+    source: str
+    """Which measurements, or `assumption: ...`."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.mid <= self.high <= 1:
+            raise PlanError(
+                f"MFU prior {self.low}, {self.mid}, {self.high}",
+                "three shares of the peak in rising order, each above 0 and at most 1",
+            )
+        if self.convention not in CONVENTIONS:
+            raise PlanError(f"MFU prior in the unknown convention {self.convention!r}", f"one of {', '.join(CONVENTIONS)}")
+
+
+DEFAULT_MFU: Final = MfuPrior(
+    low=0.25, mid=0.40, high=0.55, convention="full", source="assumption: no run was measured on this device"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hardware:
+    """One device."""
+
+    name: str
+    kind: Literal["cpu", "gpu"]
+    memory_bytes: float
+    """Memory a process can get: for a GPU the total the driver reports, not the number on the box."""
+    source: str
+    """Datasheet URL and date, or `measured: ...`."""
+    title: str = ""
+    """Full product name."""
+    peak_flop_per_s: Mapping[str, float] = field(default_factory=dict)
+    """Dense peak by dtype; may be empty for a measured device."""
+    memory_bandwidth_bytes_per_s: float | None = None
+    power_w: float | None = None
+    """Board power limit."""
+    mfu_prior: MfuPrior = DEFAULT_MFU
+    """Used only when `rates` is empty."""
+    rates: tuple[tuple[int, float], ...] = ()
+    """Measured training rates: (hidden size, FLOP/s of forward, backward and step together), widths rising."""
+    rates_convention: str = DEFAULT_CONVENTION
+    """FLOP convention of `rates`."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cpu", "gpu"):
+            raise PlanError(f"{self.name}: kind is {self.kind!r}", "cpu or gpu")
+        if not self.memory_bytes > 0:
+            raise PlanError(f"{self.name}: memory_bytes is {self.memory_bytes}", "give the memory of one device in bytes")
+        if wrong := sorted(set(self.peak_flop_per_s) - set(DTYPES)):
+            raise PlanError(f"{self.name}: no such dtype {', '.join(wrong)}", f"peaks are known for {', '.join(DTYPES)}")
+        widths = [width for width, _ in self.rates]
+        if any(rate <= 0 for _, rate in self.rates) or widths != sorted(set(widths)):
+            raise PlanError(
+                f"{self.name}: rates {self.rates}", "pairs (hidden size, FLOP/s) with rising widths and positive rates"
+            )
+
+    def peak(self, dtype: str) -> Quantity | None:
+        """Dense peak of a dtype; None when unknown."""
+        value = self.peak_flop_per_s.get(dtype)
+        return None if value is None else given(f"{dtype} peak of {self.name}", value, "FLOP/s", self.source)
+
+
+def measured(
+    *,
+    memory_bytes: float,
+    rates: Iterable[tuple[int, float]],
+    name: str = "this machine",
+    kind: Literal["cpu", "gpu"] = "cpu",
+    source: str = "measured: training probe on this machine",
+    rates_convention: str = DEFAULT_CONVENTION,
+    peak_flop_per_s: Mapping[str, float] | None = None,
+) -> Hardware:
+    """A device known from measurement: its memory and training rates by width, in any order."""
+    curve = tuple(sorted(rates))
+    if not curve:
+        raise PlanError(f"{name}: no measured rate", "measure the training rate of at least one width")
+    return Hardware(
+        name=name,
+        kind=kind,
+        memory_bytes=memory_bytes,
+        rates=curve,
+        rates_convention=rates_convention,
+        source=source,
+        peak_flop_per_s=peak_flop_per_s or {},
+    )
+
+
+def interpolated_rate(hardware: Hardware, hidden_size: int) -> tuple[Quantity, str]:
+    """Training rate at a width, straight in log-log between measured widths and flat beyond them; and a warning or ""."""
+    curve, name = hardware.rates, f"training rate at width {hidden_size}"
+    assert curve, "only a measured device has a curve"
+    above = next((index for index, (width, _) in enumerate(curve) if width >= hidden_size), len(curve))
+    if above == len(curve) or above == 0 or curve[above][0] == hidden_size:
+        width, rate = curve[min(above, len(curve) - 1)]
+        end = "narrowest" if above == 0 else "widest"
+        warning = (
+            ""
+            if width == hidden_size
+            else f"width {hidden_size} was not measured; its rate is taken from the {end} measured, {width}"
+        )
+        return given(name, rate, "FLOP/s", hardware.source), warning
+    (h0, r0), (h1, r1) = curve[above - 1], curve[above]
+    value = exp(log(r0) + (log(r1) - log(r0)) * (log(hidden_size) - log(h0)) / (log(h1) - log(h0)))
+    quantity = derived(
+        name,
+        value,
+        "FLOP/s",
+        "exp(log(r0) + (log(r1) - log(r0)) * (log(h) - log(h0)) / (log(h1) - log(h0)))",
+        hardware.source,
+        h=hidden_size,
+        h0=h0,
+        r0=r0,
+        h1=h1,
+        r1=r1,
+    )
+    return quantity, ""

@@ -1,0 +1,75 @@
+"""From live tensors to the number a monitor shows: allocator, driver context, and whether it fits.
+
+Three figures, because tools show different ones: `peak` is what the trainer's own counter sees (CUDA allocated, or resident
+memory on the CPU), `reserved` what the allocator took from the driver, `device` what nvidia-smi or the system shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tuitrain_planners.memory.phases import StepMemory
+from tuitrain_planners.memory.runtime import Runtime, runtime
+from tuitrain_planners.quantity import Band, Quantity, derived, given
+
+Verdict = Literal["fits", "tight", "oom"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeviceMemory:
+    """A step's memory as the device sees it."""
+
+    step: StepMemory
+    reserved_bytes: Quantity
+    device_bytes: Band
+    capacity_bytes: float
+    verdict: Verdict
+    """fits: even the high end does; tight: the middle does; oom: the middle does not."""
+
+
+def device_memory(step: StepMemory, *, kind: Literal["cpu", "gpu"], capacity_bytes: float) -> DeviceMemory:
+    """Reserved and device memory with their band, and the verdict against the capacity."""
+    assumed = runtime(kind)
+    band = [_device_bytes(step.peak, assumed, index) for index in range(3)]
+    low, mid, high = band
+    verdict: Verdict = "fits" if high.value <= capacity_bytes else "tight" if mid.value <= capacity_bytes else "oom"
+    return DeviceMemory(
+        step=step,
+        reserved_bytes=_reserved_bytes(step.peak, assumed, 1),
+        device_bytes=Band(low=low, mid=mid, high=high),
+        capacity_bytes=capacity_bytes,
+        verdict=verdict,
+    )
+
+
+def _reserved_bytes(peak: Quantity, assumed: Runtime, index: int) -> Quantity:
+    """(peak - counted runtime) * factor + this band's runtime."""
+    counted, factor, runtime_bytes = assumed.counted_bytes, assumed.allocator_factor[index], assumed.counted_band[index]
+    return derived(
+        f"reserved memory, {_BANDS[index]}",
+        (peak.value - counted.value) * factor + runtime_bytes,
+        "bytes",
+        "(peak - counted) * factor + runtime",
+        assumed.source,
+        peak=peak,
+        counted=counted,
+        factor=given("allocator factor", factor, source=assumed.source),
+        runtime=given("runtime", runtime_bytes, "bytes", assumed.source),
+    )
+
+
+def _device_bytes(peak: Quantity, assumed: Runtime, index: int) -> Quantity:
+    reserved, outside = _reserved_bytes(peak, assumed, index), assumed.outside_bytes[index]
+    return derived(
+        f"device memory, {_BANDS[index]}",
+        reserved.value + outside,
+        "bytes",
+        "reserved + outside",
+        assumed.source,
+        reserved=reserved,
+        outside=given("outside the allocator", outside, "bytes", assumed.source),
+    )
+
+
+_BANDS = ("low", "mid", "high")

@@ -1,0 +1,65 @@
+"""What a process holds before it trains anything: interpreter, torch, driver context. Named assumptions, as bands.
+
+On the CPU memory means resident memory, so interpreter and torch count from the first byte. On a GPU torch's counters see
+its own workspace only; the driver's context comes on top, outside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from tuitrain_planners.precision import Precision
+from tuitrain_planners.quantity import Quantity, derived, given
+from tuitrain_planners.shapes import ModelShape
+
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """Assumptions for one kind of device."""
+
+    counted_bytes: Quantity
+    """Part of `peak_bytes`: what the trainer's own measurement would see."""
+    outside_bytes: tuple[float, float, float]
+    """Low, mid, high of what comes on top on the device."""
+    counted_band: tuple[float, float, float]
+    """Low, mid, high of `counted_bytes`."""
+    allocator_factor: tuple[float, float, float]
+    """Low, mid, high of reserved / allocated: fragmentation and rounding."""
+    source: str
+    """Where the outside bytes and the factors come from."""
+
+
+CPU: Final = Runtime(
+    counted_bytes=given(
+        "interpreter and torch", 350 * MIB, "bytes",
+        "assumption: 218 MiB after `import torch` 2.13, 312 MiB after a first bf16 step; the trainer's other imports on top",
+    ),
+    outside_bytes=(0, 0, 0),
+    counted_band=(250 * MIB, 350 * MIB, 550 * MIB),
+    allocator_factor=(1.00, 1.05, 1.20),
+    source="assumption: resident memory over live tensors, 1 % with tuned malloc, up to 15-20 % without",
+)  # fmt: skip
+
+GPU: Final = Runtime(
+    counted_bytes=given("cuBLAS workspace", 32 * MIB, "bytes", "assumption: torch's default workspace on Hopper; 8 MiB before"),
+    outside_bytes=(460 * MIB, 600 * MIB, 970 * MIB),
+    counted_band=(8 * MIB, 32 * MIB, 64 * MIB),
+    allocator_factor=(1.02, 1.10, 1.20),
+    source="assumption: CUDA context 0.45-0.95 GiB by driver; reserved over allocated 1.09-1.20 observed in published runs",
+)
+
+
+def runtime(kind: Literal["cpu", "gpu"]) -> Runtime:
+    """The assumptions for a kind of device."""
+    return CPU if kind == "cpu" else GPU
+
+
+def buffer_bytes(shape: ModelShape, seq_len: int, precision: Precision) -> Quantity:
+    """Cosine and sine of the rotary angles, half a head wide each, made once per forward pass. None with learned positions."""
+    if shape.learned_positions:
+        return given("buffers", 0, "bytes", "definition")
+    s, d, c = seq_len, shape.head_dim, precision.compute_bytes
+    return derived("buffers", s * d * c, "bytes", "2 * s * d / 2 * c", s=s, d=d, c=c)

@@ -1,0 +1,139 @@
+"""plan(request) -> Plan: every number of a training run, before it starts.
+
+Pure: no clock, no files, no probing. What is assumed is an input of the quantity that uses it and shows up in its explanation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tuitrain_planners.flops import by_convention, flop_per_token
+from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, optimal_length, planned_length
+from tuitrain_planners.memory.device import DeviceMemory, device_memory
+from tuitrain_planners.memory.phases import step_memory
+from tuitrain_planners.optimizers import optimizer
+from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.precision import recipe
+from tuitrain_planners.quantity import Quantity, derived
+from tuitrain_planners.request import PlanRequest
+from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_by_fit, training_verdict
+from tuitrain_planners.throughput import Throughput, throughput
+from tuitrain_planners.units import format_bytes, format_count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The answer."""
+
+    request: PlanRequest
+    parameters: Quantity
+    flop_per_token: Quantity
+    """In the request's convention."""
+    flop_by_convention: Mapping[str, Quantity]
+    total_flop: Quantity
+    tokens: Quantity
+    steps: int
+    """Whole optimizer steps; the last may go beyond `tokens`."""
+    tokens_per_step: Quantity
+    tokens_per_parameter: Quantity
+    optimal_tokens: Quantity
+    """By the request's law."""
+    optimal_by_fit: Mapping[str, Quantity]
+    training_verdict: str
+    """Under-trained, near compute-optimal or over-trained, in words."""
+    memory: DeviceMemory
+    throughput: Throughput
+    loss: Quantity
+    """Predicted loss at the end, in the law's unit."""
+    loss_curve: tuple[tuple[int, float], ...]
+    """(step, loss) on the way there."""
+    warnings: tuple[str, ...]
+    """What the reader should know before believing the numbers."""
+
+
+def plan(request: PlanRequest) -> Plan:
+    """All figures of one run."""
+    shape, precision, hardware = request.shape, recipe(request.precision), request.hardware
+    parameters, per_step = count_parameters(shape), request.tokens_per_step()
+    optimal = optimal_length(request, parameters)
+    tokens = planned_length(request, per_step, optimal)
+    steps = request.steps or math.ceil(tokens.value / per_step.value)
+    step = step_memory(
+        shape,
+        seq_len=request.seq_len,
+        micro_batch=request.micro_batch,
+        precision=precision,
+        optimizer=optimizer(request.optimizer),
+        device=hardware.kind,
+        accumulating=request.grad_accum > 1,
+        recompute=request.recompute,
+        loss=request.loss_head,
+        chunk_rows=request.chunk_rows,
+    )
+    memory = device_memory(step, kind=hardware.kind, capacity_bytes=hardware.memory_bytes)
+    speed = throughput(
+        shape,
+        seq_len=request.seq_len,
+        tokens_per_step=per_step,
+        steps=steps,
+        hardware=hardware,
+        precision=precision,
+        recompute=request.recompute,
+        data_parallel=request.data_parallel,
+        mfu_convention=request.convention,
+    )
+    flop = flop_per_token(shape, request.seq_len, request.convention)
+    loss = final_loss(request, parameters, tokens)
+    return Plan(
+        request=request,
+        parameters=parameters,
+        flop_per_token=flop,
+        flop_by_convention=by_convention(shape, request.seq_len),
+        total_flop=derived(
+            f"total FLOP ({request.convention})", flop.value * tokens.value, "FLOP", "flop * D", flop=flop, D=tokens
+        ),
+        tokens=tokens,
+        steps=steps,
+        tokens_per_step=per_step,
+        tokens_per_parameter=derived(
+            "tokens per parameter", tokens.value / parameters.value, "", "D / N", D=tokens, N=parameters
+        ),
+        optimal_tokens=optimal,
+        optimal_by_fit=optimal_by_fit(parameters.value),
+        training_verdict=training_verdict(tokens.value, optimal.value),
+        memory=memory,
+        throughput=speed,
+        loss=loss,
+        loss_curve=loss_curve(request, parameters, tokens, steps),
+        warnings=(*_machine_warnings(request, memory, speed), *_loss_warnings(request, parameters, tokens, loss)),
+    )
+
+
+def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Throughput) -> Iterator[str]:
+    if memory.verdict != "fits":
+        high, mid = format_bytes(memory.device_bytes.high.value), format_bytes(memory.device_bytes.mid.value)
+        yield (
+            f"memory: {memory.step.peak_phase.name} needs {mid} (up to {high}) of {format_bytes(memory.capacity_bytes)}; "
+            "a smaller micro-batch with more accumulation, recompute or a chunked loss head needs less"
+        )
+    if speed.rate.warning:
+        yield f"speed: {speed.rate.warning}"
+    if request.data_parallel > 1:
+        yield "speed: communication between devices is not counted, so several devices look faster than they are"
+    shape = request.shape
+    if request.seq_len > shape.max_seq_len:
+        yield f"shape: seq_len {request.seq_len} is longer than the {shape.max_seq_len} {shape.name} is made for"
+
+
+def _loss_warnings(request: PlanRequest, parameters: Quantity, tokens: Quantity, loss: Quantity) -> Iterator[str]:
+    law = request.law
+    if law.extrapolates(parameters.value):
+        low, high = (format_count(each) for each in law.fitted_parameters)
+        yield f"loss: the law {law.name!r} was fitted on {low} to {high} parameters, not on {format_count(parameters.value)}"
+    if loss.value > (guess := guessing_loss(request)):
+        yield f"loss: the law gives {loss.value:.3g}, more than guessing evenly ({guess:.3g}); it does not reach so short a run"
+    if request.unique_tokens is not None and tokens.value > REPETITIONS_TRUSTED * request.unique_tokens:
+        epochs = tokens.value / request.unique_tokens
+        yield f"loss: {epochs:.0f} passes over the data; beyond {REPETITIONS_TRUSTED:.0f} overfitting is not predicted"

@@ -1,0 +1,170 @@
+"""A plan as data, as one screen of text, as Markdown. Numbers are never rounded in data, always in text."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from tuitrain_planners.memory.phases import GROUPS
+from tuitrain_planners.parameters import embedding_parameters
+from tuitrain_planners.plan import Plan
+from tuitrain_planners.quantity import Band, Quantity
+from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.units import format_bytes, format_count, format_value
+
+
+def figures(plan: Plan) -> dict[str, Quantity]:
+    """The plan's quantities by the name they have in `to_dict`: what an explain panel offers."""
+    found = {
+        "model.parameters": plan.parameters,
+        "compute.flop_per_token": plan.flop_per_token,
+        "compute.total_flop": plan.total_flop,
+        "tokens.planned": plan.tokens,
+        "tokens.chinchilla_optimal": plan.optimal_tokens,
+        "tokens.tokens_per_parameter": plan.tokens_per_parameter,
+        "memory.peak_bytes": plan.memory.step.peak,
+        "memory.reserved_bytes": plan.memory.reserved_bytes,
+        "memory.device_bytes": plan.memory.device_bytes.mid,
+        "time.step_s": plan.throughput.step_s,
+        "time.tokens_per_s": plan.throughput.tokens_per_s,
+        "time.duration_s": plan.throughput.duration_s.mid,
+        "loss.predicted": plan.loss,
+    }
+    if plan.throughput.mfu is not None:
+        found["time.mfu"] = plan.throughput.mfu
+    return found
+
+
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """The contract of `tuitrain plan --json`: SI base units, keys only ever added. null: not computed yet, or not known."""
+    request, memory, speed = plan.request, plan.memory, plan.throughput
+    count = int(plan.parameters.value)
+    peak = memory.step.peak_phase
+    terms = _terms(peak)
+    hours = {name: value / 3600 for name, value in _band(speed.duration_s).items()}
+    return {
+        "model": {
+            "name": request.shape.name, "parameters": count, "active_parameters": count,
+            "embedding_parameters": int(embedding_parameters(request.shape).value), "trainable_parameters": count,
+        },
+        "compute": {
+            "flop_per_token": plan.flop_per_token.value, "convention": request.convention, "total_flop": plan.total_flop.value,
+            "by_convention": {name: each.value for name, each in plan.flop_by_convention.items()},
+        },
+        "tokens": {
+            "planned": _whole(plan.tokens.value), "chinchilla_optimal": plan.optimal_tokens.value,
+            "tokens_per_parameter": plan.tokens_per_parameter.value,
+            "by_fit": {name: each.value for name, each in plan.optimal_by_fit.items()},
+            "steps": plan.steps, "tokens_per_step": plan.tokens_per_step.value, "unique": request.unique_tokens,
+            "verdict": plan.training_verdict,
+        },
+        "memory": {
+            "peak_bytes": peak.value, "phase": peak.name, "reserved_bytes": memory.reserved_bytes.value,
+            "device_bytes": _band(memory.device_bytes), "capacity_bytes": memory.capacity_bytes, "verdict": memory.verdict,
+            "terms": terms,
+            "phases": [{"name": each.name, "bytes": each.value, "terms": _terms(each)} for each in memory.step.phases],
+        },
+        "zero": [{"stage": 0, "peak_bytes": peak.value, "terms": terms, "verdict": memory.verdict}],
+        "time": {
+            "step_s": speed.step_s.value, "tokens_per_s": speed.tokens_per_s.value,
+            "mfu": None if speed.mfu is None else speed.mfu.value, "hours": hours,
+        },
+        "loss": {
+            "predicted": plan.loss.value, "unit": plan.loss.unit, "law": request.law.name,
+            "curve": [[step, loss] for step, loss in plan.loss_curve],
+        },
+        "cost": {"gpu_hours": None, "usd": None},
+        "energy": {"kwh": None, "kg_co2e": None},
+        "layout": {
+            "dp": request.data_parallel, "zero": 0, "tp": 1, "pp": 1, "cp": 1, "ep": 1, "micro_batch": request.micro_batch,
+            "grad_accum": request.grad_accum, "recompute": request.recompute,
+        },
+        "warnings": list(plan.warnings),
+    }  # fmt: skip
+
+
+def to_text(plan: Plan, width: int = 100) -> str:
+    """One screen: what is trained, for how long, in how much memory, to which loss."""
+    rows = _rows(plan)
+    margin = max(len(name) for name, _ in rows) + 2
+    lines = [plan.request.shape.name + " on " + (plan.request.hardware.title or plan.request.hardware.name), ""]
+    for name, parts in rows:
+        lines += textwrap.wrap(
+            f"{name:<{margin}}{parts}", width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
+        )
+    for warning in plan.warnings:
+        lines += ["", *textwrap.wrap(f"warning: {warning}", width, subsequent_indent="  ")]
+    return "\n".join(lines) + "\n"
+
+
+def to_markdown(plan: Plan) -> str:
+    """The same rows as a table, and the phases of the memory below it."""
+    lines = [
+        f"# Plan: {plan.request.shape.name} on {plan.request.hardware.title or plan.request.hardware.name}",
+        "",
+        "| | |",
+        "|--|--|",
+    ]
+    lines += [f"| {name} | {text} |" for name, text in _rows(plan)]
+    lines += ["", f"## Memory by phase (peak: {plan.memory.step.peak_phase.name})", ""]
+    lines += ["| phase | total | " + " | ".join(GROUPS) + " |", "|--|--:|" + "--:|" * len(GROUPS)]
+    for phase in plan.memory.step.phases:
+        cells = [format_bytes(value) if value else "-" for value in _terms(phase).values()]
+        lines.append(f"| {phase.name} | {format_bytes(phase.value)} | " + " | ".join(cells) + " |")
+    if plan.warnings:
+        lines += ["", "## Warnings", "", *(f"- {warning}" for warning in plan.warnings)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(plan: Plan) -> list[tuple[str, str]]:
+    """(label, text): what both text and Markdown show."""
+    request, memory, speed = plan.request, plan.memory, plan.throughput
+    peak, shape = memory.step.peak_phase, request.shape
+    terms = ", ".join(f"{name} {format_bytes(value)}" for name, value in _terms(peak).items() if value)
+    mfu = "" if speed.mfu is None else f", MFU {speed.mfu.value:.0%} ({request.convention})"
+    fits = ", ".join(f"{name} {format_count(each.value)}" for name, each in plan.optimal_by_fit.items())
+    batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch} x accumulate {request.grad_accum}"
+    batch += f" x devices {request.data_parallel}"
+    return [
+        ("model", f"{format_count(plan.parameters.value)} parameters: {_sizes(shape)}"),
+        ("data", f"{_show(plan.tokens)}, {plan.tokens_per_parameter.value:.3g} per parameter; {plan.training_verdict}"),
+        ("optimal", f"{fits} tokens"),
+        ("steps", f"{plan.steps} of {_show(plan.tokens_per_step)} ({batch})"),
+        ("compute", f"{_show(plan.total_flop)}, {_show(plan.flop_per_token)} ({request.convention})"),
+        ("memory", f"{format_bytes(peak.value)} at its peak, phase {peak.name}: {terms}"),
+        ("device", f"{_show_band(memory.device_bytes)} of {format_bytes(memory.capacity_bytes)}: {memory.verdict}"),
+        ("speed", f"{_show(speed.step_s)} per step, {_show(speed.tokens_per_s)}{mfu}"),
+        ("time", f"{_show_band(speed.duration_s)}, training steps only"),
+        ("loss", f"{_show(plan.loss)} by {request.law.name}, fitted on {request.law.corpus}"),
+        ("recipe", f"{request.precision}, {request.optimizer}, recompute {request.recompute}, loss head {request.loss_head}"),
+    ]
+
+
+def _sizes(shape: ModelShape) -> str:
+    heads = f"{shape.num_heads} heads" + (f" ({shape.num_kv_heads} key/value)" if shape.num_kv_heads != shape.num_heads else "")
+    return (
+        f"{shape.architecture}, {shape.num_layers} layers of width {shape.hidden_size}, {heads}, vocabulary {shape.vocab_size}"
+    )
+
+
+def _show(quantity: Quantity) -> str:
+    return format_value(quantity.value, quantity.unit)
+
+
+def _show_band(band: Band) -> str:
+    return f"{_show(band.mid)} ({_show(band.low)} to {_show(band.high)})"
+
+
+def _whole(value: float) -> float:
+    """Counts are whole in JSON wherever they are whole."""
+    return int(value) if float(value).is_integer() else value
+
+
+def _terms(phase: Quantity) -> dict[str, float]:
+    """Bytes by group; a group the phase does not have is 0."""
+    found = {each.name: each.value for each in phase.terms}
+    return {group: found.get(group, 0) for group in GROUPS}
+
+
+def _band(band: Band) -> dict[str, float]:
+    return {"low": band.low.value, "mid": band.mid.value, "high": band.high.value}

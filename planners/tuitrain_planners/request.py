@@ -1,0 +1,92 @@
+"""PlanRequest: the question. Everything a plan depends on, checked; nothing is read from elsewhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tuitrain_planners.errors import PlanError
+from tuitrain_planners.flops import DEFAULT_CONVENTION
+from tuitrain_planners.hardware import Hardware
+from tuitrain_planners.laws import EPOCH, LossLaw
+from tuitrain_planners.quantity import Quantity, derived
+from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.units import format_count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRequest:
+    """What to plan. Names are checked by the modules that own them, when the plan is made."""
+
+    shape: ModelShape
+    hardware: Hardware
+    seq_len: int
+    """Tokens per sequence."""
+    micro_batch: int = 1
+    """Sequences per forward pass and device."""
+    grad_accum: int = 1
+    """Forward passes per optimizer step."""
+    data_parallel: int = 1
+    """Devices that hold the whole model each."""
+    precision: str = "bf16-mixed"
+    """A key of `precision.RECIPES`."""
+    optimizer: str = "adamw"
+    """A key of `optimizers.OPTIMIZERS`."""
+    recompute: str = "none"
+    """none | selective | full."""
+    loss_head: str = "plain"
+    """plain | chunked."""
+    chunk_rows: int | None = None
+    """Rows of logits a chunked head holds at a time; None: as many as the kernel takes."""
+    tokens: float | None = None
+    """Length of the run. At most one of tokens and steps; with neither, as many as the law finds optimal."""
+    steps: int | None = None
+    """Length of the run in optimizer steps."""
+    unique_tokens: float | None = None
+    """Tokens of the training data; more than that repeats it. None: there is always fresh data."""
+    bytes_per_token: float | None = None
+    """Bytes of text a token stands for. Needed by laws that count bytes."""
+    law: LossLaw = EPOCH
+    """Predicts the loss and the optimal tokens."""
+    convention: str = DEFAULT_CONVENTION
+    """FLOP convention of the figures and of MFU."""
+
+    def __post_init__(self) -> None:
+        for name in ("seq_len", "micro_batch", "grad_accum", "data_parallel"):
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise PlanError(f"{name} is {value!r}", "a whole number of at least 1")
+        if self.tokens is not None and self.steps is not None:
+            raise PlanError(
+                f"both tokens ({format_count(self.tokens)}) and steps ({self.steps}) set the length", "give one of them"
+            )
+        for name in ("tokens", "steps", "unique_tokens", "bytes_per_token"):
+            if (value := getattr(self, name)) is not None and not (math.isfinite(value) and value > 0):
+                raise PlanError(f"{name} is {value}", "give a positive number, or leave it out")
+        if self.shape.learned_positions and self.seq_len > self.shape.max_seq_len:
+            raise PlanError(
+                f"seq_len {self.seq_len} exceeds the {self.shape.max_seq_len} learned positions of {self.shape.name}",
+                "shorten the sequence",
+            )
+
+    @property
+    def data_per_token(self) -> float:
+        """What one token is in the unit the law counts data in."""
+        if self.law.data_unit == "tokens":
+            return 1.0
+        if self.bytes_per_token is None:
+            raise PlanError(f"the law {self.law.name!r} counts bytes", "say how many bytes a token stands for")
+        return self.bytes_per_token
+
+    def tokens_per_step(self) -> Quantity:
+        """The global batch."""
+        s, b, accumulate, dp = self.seq_len, self.micro_batch, self.grad_accum, self.data_parallel
+        return derived(
+            "tokens per step",
+            s * b * accumulate * dp,
+            "tokens",
+            "s * b * accumulate * dp",
+            s=s,
+            b=b,
+            accumulate=accumulate,
+            dp=dp,
+        )

@@ -1,0 +1,106 @@
+"""ModelShape: the sizes and parts of a dense decoder, checked.
+
+Letters used in formulas everywhere in the planner: V vocabulary, h hidden size, L layers, a query heads, k key/value heads,
+d head width, f feed-forward width, s sequence length, b micro-batch, N parameters, D tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tuitrain_planners.errors import PlanError, unknown_name
+
+FAMILIES: Final[dict[str, dict[str, bool]]] = {
+    "llama": {"gated_ffn": True},
+    "qwen3": {"gated_ffn": True, "qk_norm": True},
+    "nanochat": {"gated_ffn": False, "qk_norm": True, "norm_weights": False, "logit_softcap": True, "embedding_norm": True},
+    "gpt2": {
+        "gated_ffn": False, "layer_norm": True, "attention_bias": True, "ffn_bias": True, "learned_positions": True,
+        "tie_embeddings": True,
+    },
+}  # fmt: skip
+"""What each architecture is made of. The first three are the native decoder's; gpt2 can be planned, not trained."""
+
+SIZES: Final = (
+    "vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_size", "max_seq_len",
+)  # fmt: skip
+"""Fields that are sizes: whole numbers of at least 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelShape:
+    """Sizes and parts of a decoder-only transformer. Every count the planner makes starts here."""
+
+    name: str
+    architecture: str
+    """llama | qwen3 | nanochat | gpt2."""
+    vocab_size: int
+    """V: rows of the embedding, padding included."""
+    hidden_size: int
+    """h: width of the residual stream."""
+    num_layers: int
+    """L."""
+    num_heads: int
+    """a: query heads."""
+    num_kv_heads: int
+    """k: key/value heads; divides num_heads (grouped-query attention)."""
+    head_dim: int
+    """d: width of one head; a * d need not be h (Qwen3)."""
+    ffn_size: int
+    """f: inner width of the feed-forward."""
+    max_seq_len: int
+    """Longest sequence the model is made for; sizes the learned or rotary position table."""
+    tie_embeddings: bool
+    """Whether input embedding and output head are one matrix."""
+    gated_ffn: bool = True
+    """Three matrices (SwiGLU) rather than two."""
+    qk_norm: bool = False
+    """Normalise queries and keys over head_dim."""
+    norm_weights: bool = True
+    """Whether norms have learned scales."""
+    layer_norm: bool = False
+    """LayerNorm (scale and shift) instead of RMSNorm (scale)."""
+    attention_bias: bool = False
+    """Biases on q, k, v and the output projection."""
+    ffn_bias: bool = False
+    """Biases on the feed-forward matrices."""
+    learned_positions: bool = False
+    """A table of max_seq_len position vectors (GPT-2) instead of rotary embeddings."""
+    logit_softcap: bool = False
+    """Logits pass through cap * tanh(logits / cap); costs memory in the loss head."""
+    embedding_norm: bool = False
+    """One more norm between embedding and first layer; costs one saved activation."""
+
+    def __post_init__(self) -> None:
+        for name in SIZES:
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise PlanError(f"{self.name}: {name} is {value!r}", "sizes of a model are whole numbers of at least 1")
+        if self.architecture not in FAMILIES:
+            raise unknown_name("architecture", self.architecture, FAMILIES)
+        if self.num_heads % self.num_kv_heads:
+            divisors = [str(each) for each in range(1, self.num_heads + 1) if self.num_heads % each == 0]
+            raise PlanError(
+                f"{self.name}: num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}",
+                f"choose num_kv_heads among {', '.join(divisors)}",
+            )
+        if self.head_dim % 2 and not self.learned_positions:
+            raise PlanError(
+                f"{self.name}: head_dim {self.head_dim} is odd", "rotary embeddings turn pairs: choose an even head_dim"
+            )
+
+    @property
+    def query_size(self) -> int:
+        """a * d: width of all query heads together."""
+        return self.num_heads * self.head_dim
+
+    @property
+    def kv_size(self) -> int:
+        """k * d: width of all key heads together."""
+        return self.num_kv_heads * self.head_dim
+
+
+def swiglu_size(hidden_size: int, *, multiple: int = 64) -> int:
+    """Inner width of a gated feed-forward: 8/3 h (Shazeer 2020: three matrices of it weigh as two of 4 h), rounded up."""
+    return -(-8 * hidden_size // (3 * multiple)) * multiple

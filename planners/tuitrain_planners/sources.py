@@ -1,0 +1,83 @@
+"""The bibliography: every paper and page a formula of the planner rests on, by key.
+
+`Quantity.source` holds such a key; the explain panel, the reports and planners/README.md print the full reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One work."""
+
+    authors: str
+    year: int
+    title: str
+    where: str
+    """Equation, table or section the planner uses."""
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.authors} ({self.year}), {self.title}, {self.where}, {self.url}"
+
+
+BIBLIOGRAPHY: Final[dict[str, Source]] = {
+    "kaplan2020": Source(
+        authors="Kaplan et al.", year=2020, title="Scaling Laws for Neural Language Models",
+        where="section 2.1, C = 6 N D with N without embeddings", url="https://arxiv.org/abs/2001.08361",
+    ),
+    "chinchilla": Source(
+        authors="Hoffmann et al.", year=2022, title="Training Compute-Optimal Large Language Models",
+        where="Tables 2-3, equations 2, 4 and 10, Appendix F", url="https://arxiv.org/abs/2203.15556",
+    ),
+    "nanogpt-scaling": Source(
+        authors="Karpathy", year=2023, title="nanoGPT scaling_laws.ipynb",
+        where="log-log lines through the rows of Hoffmann et al., Tables 3 and A3",
+        url="https://github.com/karpathy/nanoGPT/blob/master/scaling_laws.ipynb",
+    ),
+    "epoch2024": Source(
+        authors="Besiroglu, Erdil, Barnett, You", year=2024, title="Chinchilla Scaling: A replication attempt",
+        where="fitted parameters with standard errors", url="https://arxiv.org/abs/2404.10102",
+    ),
+    "muennighoff2023": Source(
+        authors="Muennighoff et al.", year=2023, title="Scaling Data-Constrained Language Models",
+        where="equation 5 and Appendix A", url="https://arxiv.org/abs/2305.16264",
+    ),
+    "palm2022": Source(
+        authors="Chowdhery et al.", year=2022, title="PaLM: Scaling Language Modeling with Pathways",
+        where="Appendix B, model FLOPs utilisation", url="https://arxiv.org/abs/2204.02311",
+    ),
+    "megatron2021": Source(
+        authors="Narayanan et al.", year=2021,
+        title="Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM",
+        where="Appendix, FLOP of the matrix products; the code since counts causal attention at half",
+        url="https://arxiv.org/abs/2104.04473",
+    ),
+    "korthikanti2022": Source(
+        authors="Korthikanti et al.", year=2022, title="Reducing Activation Recomputation in Large Transformer Models",
+        where="sections 4 and 5: activation bytes per layer, model versus hardware FLOP", url="https://arxiv.org/abs/2205.05198",
+    ),
+    "zero2019": Source(
+        authors="Rajbhandari et al.", year=2019, title="ZeRO: Memory Optimizations Toward Training Trillion Parameter Models",
+        where="section 3.1, bytes per parameter of mixed-precision Adam", url="https://arxiv.org/abs/1910.02054",
+    ),
+    "micikevicius2017": Source(
+        authors="Micikevicius et al.", year=2017, title="Mixed Precision Training",
+        where="section 3.1, 16-bit copies of 32-bit master weights", url="https://arxiv.org/abs/1710.03740",
+    ),
+    "muon2024": Source(
+        authors="Jordan et al.", year=2024, title="Muon: An optimizer for hidden layers in neural networks",
+        where="algorithm: one momentum per matrix, Newton-Schulz iteration", url="https://kellerjordan.github.io/posts/muon/",
+    ),
+    "flash2022": Source(
+        authors="Dao et al.", year=2022, title="FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
+        where="algorithm 1 and Appendix B: what the backward pass keeps", url="https://arxiv.org/abs/2205.14135",
+    ),
+    "shazeer2020": Source(
+        authors="Shazeer", year=2020, title="GLU Variants Improve Transformer",
+        where="SwiGLU; inner width 2/3 of 4 h keeps the parameter count", url="https://arxiv.org/abs/2002.05202",
+    ),
+}  # fmt: skip
