@@ -1,0 +1,1 @@
+"""The native decoder, its first weights, and its checkpoint format. Must not import Textual or Typer."""
