@@ -1,0 +1,59 @@
+"""When the run is judged: validation, early stopping, samples."""
+
+from __future__ import annotations
+
+import time
+
+from tuitrain.trainer.evaluate import evaluate
+from tuitrain.trainer.sample import continue_prompts
+from tuitrain.trainer.setup import Setup
+from tuitrain.trainer.state import Ending, TrainState
+
+
+class Judge:
+    """Evaluates and samples, and says when it is enough. Its time counts as training time: minutes are minutes."""
+
+    def __init__(self, setup: Setup, state: TrainState, *, micro_batch: int) -> None:
+        self._setup, self._state, self._micro_batch = setup, state, micro_batch
+
+    def evaluate(self, *, max_tokens: int | None) -> None:
+        """One pass over the validation set, or the first `max_tokens` of it. May end the run (early stopping)."""
+        setup, state, config = self._setup, self._state, self._setup.resolved.config.eval
+        setup.telemetry.phase("eval")
+        start = time.perf_counter()
+        found = evaluate(setup.loss, setup.loader, setup.world, micro_batch=self._micro_batch, max_tokens=max_tokens)
+        eval_s = time.perf_counter() - start
+        position = state.position
+        position.train_s += eval_s
+        best = found.loss < position.best_loss - config.min_delta
+        if best:
+            position.best_loss, position.best_step, position.evals_without_gain = found.loss, position.step, 0
+        else:
+            position.evals_without_gain += 1
+        state.last_eval = {"eval_loss": found.loss, "bits_per_byte": found.bits_per_byte}
+        setup.telemetry.emit_main(
+            "eval", loss=found.loss, bits_per_byte=found.bits_per_byte, tokens=found.tokens, bytes=found.bytes, eval_s=eval_s, best=best
+        )
+        if config.patience is not None and position.evals_without_gain >= config.patience and state.ending is None:
+            state.ending = Ending("finished", f"early stopping: {config.patience} evaluations without improvement")
+
+    def sample(self) -> None:
+        """Continue the configured prompts. Only the main process does; the others wait at their next sum."""
+        setup, state, config = self._setup, self._state, self._setup.resolved.config
+        prompts = config.eval.prompts
+        if not setup.world.is_main or not config.eval.sample_tokens or not prompts:
+            return
+        setup.telemetry.phase("sample")
+        start = time.perf_counter()
+        made = continue_prompts(
+            setup.decoder,
+            setup.data.tokenizer,
+            prompts,
+            max_tokens=config.eval.sample_tokens,
+            temperature=config.eval.temperature,
+            seed=config.run.seed + state.position.step,
+        )
+        sample_s = time.perf_counter() - start
+        state.position.train_s += sample_s
+        for index, (prompt, (text, tokens)) in enumerate(zip(prompts, made, strict=True)):
+            setup.telemetry.emit("sample", index=index, prompt=prompt, text=text, tokens=tokens, sample_s=sample_s)

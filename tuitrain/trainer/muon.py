@@ -1,0 +1,81 @@
+"""Muon: momentum, orthogonalised. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/
+
+The update of a matrix is the nearest (semi-)orthogonal matrix to its Nesterov momentum, so every direction moves equally far.
+Orthogonalisation is five Newton-Schulz steps with the coefficients of Polar Express (Amsel et al. 2025, arXiv:2505.16932), in
+bf16 where that is faster. Matrices of one shape go through together as a batch. Decay is decoupled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+# Optimal degree-5 polynomials for singular values in [1e-3, 1], made safe for bf16 by a factor of 1.01 (table 1 of the paper).
+POLAR_EXPRESS: Final = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845749493, 0.4188073119525673),
+)
+
+
+def orthogonalise(matrices_GMN: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """The orthogonal polar factor of each of G matrices, approximately, in `dtype`; all singular values end near 1."""
+    x = matrices_GMN.to(dtype)
+    tall = x.shape[-2] > x.shape[-1]
+    if tall:
+        x = x.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-7)
+    for a, b, c in POLAR_EXPRESS:
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for matrices (parameters of two dims). Update of spectral norm `lr * sqrt(max(1, rows / columns))`.
+
+    The shape factor keeps the size of what a layer adds equal for wide and tall matrices (Bernstein 2025,
+    https://jeremybernste.in/writing/deriving-muon).
+    """
+
+    def __init__(self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0, low_precision: bool = True) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                assert parameter.ndim == 2, f"Muon moves matrices, got shape {tuple(parameter.shape)}"
+        self.compute_dtype = torch.bfloat16 if low_precision else torch.float32
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move every matrix that has a gradient."""
+        assert closure is None, "Muon takes no closure"
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    by_shape.setdefault(parameter.shape, []).append(parameter)
+            for shape, parameters in by_shape.items():
+                self._move(parameters, group, scale=max(1.0, shape[0] / shape[1]) ** 0.5)
+
+    def _move(self, parameters: list[Tensor], group: dict[str, Any], *, scale: float) -> None:
+        lr, momentum = group["lr"], group["momentum"]
+        grads = [parameter.grad.float() for parameter in parameters if parameter.grad is not None]
+        buffers = [self._buffer(parameter) for parameter in parameters]
+        torch._foreach_lerp_(buffers, grads, 1 - momentum)
+        updates = torch._foreach_lerp(grads, buffers, momentum)
+        moved = orthogonalise(torch.stack(updates), dtype=self.compute_dtype)
+        if group["weight_decay"]:
+            torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
+        torch._foreach_add_(parameters, list(moved.to(parameters[0].dtype).unbind(0)), alpha=-lr * scale)
+
+    def _buffer(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter, dtype=torch.float32)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer

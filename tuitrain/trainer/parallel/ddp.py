@@ -1,0 +1,28 @@
+"""Data parallelism: every process holds the whole model, gradients are averaged during the last backward pass of a step.
+
+Li et al. 2020, arXiv:2006.15704. The loss is scaled so that the average over processes is the sum over tokens divided by their
+global count; see `step`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tuitrain.trainer.parallel.world import World
+
+
+def replicate(module: nn.Module, world: World) -> nn.Module:
+    """`module` with its gradients averaged over the processes; itself when there is one."""
+    if world.size == 1:
+        return module
+    devices = [world.device.index] if world.device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False)
+
+
+def without_sync(module: nn.Module) -> AbstractContextManager[None]:
+    """For all but the last micro-batch of a step: gradients add up locally."""
+    return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()

@@ -1,0 +1,229 @@
+"""Before step 1: three real steps at the real shape. Out of memory is found here, and answered by a smaller micro-batch.
+
+The global batch is mathematics and stays; the micro-batch is system and gives way (llm-foundry's rule). One sequence is tried
+first, on CPU the growth is extrapolated before the full micro-batch is dared - Linux kills rather than refuses - and an
+evaluation batch is run too, so evaluation cannot fail later for want of memory. Weights and optimizer are as new afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from tuitrain.errors import DoesNotFitError
+from tuitrain.trainer import compile as compilation
+from tuitrain.trainer.batches import GlobalBatches
+from tuitrain.trainer.checkpoint import estimate_bytes
+from tuitrain.trainer.evaluate import evaluate
+from tuitrain.trainer.scaler import LossScaler
+from tuitrain.trainer.setup import Setup
+from tuitrain.trainer.step import StepResult, train_step
+
+CPU_MICRO_BATCH_TOKENS = 8192
+GPU_MICRO_BATCH_TOKENS = 65_536
+"""Tokens beyond which a larger micro-batch was not seen to be faster (CPU: measured on 2 cores; GPU: enough rows to fill any)."""
+USABLE_FRAC = 0.9
+MEASURED_STEPS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probed:
+    """What the probe measured."""
+
+    micro_batch: int
+    compiled: bool
+    step_s: float
+    eval_batch_s: float
+    peak_bytes: int
+    checkpoint_bytes: int
+
+
+def probe(setup: Setup) -> Probed:
+    """Settle micro-batch and compilation, measure a step. DoesNotFitError when not even one sequence fits."""
+    telemetry = setup.telemetry
+    telemetry.phase("probe", "one sequence")
+    micro_batch = _fitting_micro_batch(setup)
+    step_s = _measure(setup, micro_batch)
+    compiled = _try_compiling(setup, micro_batch, step_s)
+    if compiled is not None:
+        step_s = compiled
+    start = time.perf_counter()
+    evaluate(setup.loss, setup.loader, setup.world, micro_batch=micro_batch, max_tokens=micro_batch * setup.seq_len)
+    eval_batch_s = time.perf_counter() - start
+    setup.meter.read()
+    result = Probed(
+        micro_batch=micro_batch,
+        compiled=compiled is not None,
+        step_s=setup.world.max(step_s),
+        eval_batch_s=eval_batch_s,
+        peak_bytes=setup.meter.peak_bytes,
+        checkpoint_bytes=estimate_bytes(setup.decoder, setup.optimizers),
+    )
+    setup.fresh_weights()
+    return result
+
+
+def _fitting_micro_batch(setup: Setup) -> int:
+    """The largest micro-batch, up to what is asked for or useful, that divides this process's share of the batch and fits."""
+    config, world = setup.resolved.config, setup.world
+    per_process = setup.sequences_per_step // world.size
+    divisors = [each for each in range(1, per_process + 1) if per_process % each == 0]
+    if config.train.micro_batch == "auto":
+        useful = CPU_MICRO_BATCH_TOKENS if world.device.type == "cpu" else GPU_MICRO_BATCH_TOKENS
+        wanted = max(each for each in divisors if each == 1 or each * setup.seq_len <= useful)
+        why = f"no faster beyond {useful} tokens"
+    else:
+        wanted, why = config.train.micro_batch, ""
+    candidates = [each for each in reversed(divisors) if each <= wanted]
+    allowed = _allowed_by_growth(setup, candidates) if world.device.type == "cpu" else candidates
+    for micro_batch in allowed:
+        if world.max(0.0 if _runs(setup, micro_batch) else 1.0):  # one process out of memory is all out of memory
+            continue
+        if micro_batch != wanted:
+            why = f"{wanted} sequences do not fit in memory; the global batch stays {config.train.batch_tokens} tokens"
+            setup.telemetry.warn(f"micro-batch reduced from {wanted} to {micro_batch}", why)
+        if micro_batch != config.train.micro_batch:
+            setup.settle("train.micro_batch", micro_batch, why)
+        return micro_batch
+    raise DoesNotFitError(
+        f"one sequence of {setup.seq_len} tokens does not fit in memory ({_available(setup) / 2**30:.1f} GiB available)",
+        "train.recompute=full, a shorter train.seq_len, or a smaller model",
+    )
+
+
+def _allowed_by_growth(setup: Setup, candidates: list[int]) -> list[int]:
+    """Candidates whose memory, extrapolated from one sequence, stays below what is available."""
+    before = psutil.Process().memory_info().rss
+    if not _runs(setup, 1):
+        return []
+    setup.meter.reset()
+    if not _runs(setup, 1):
+        return []
+    setup.meter.read()
+    # What grows with the batch is at most everything above the resting size after one sequence.
+    resting = psutil.Process().memory_info().rss
+    per_sequence = max(setup.meter.peak_bytes - max(before, resting), 1 << 20)
+    available = _available(setup) * USABLE_FRAC
+    fits = [each for each in candidates if each * per_sequence <= available]
+    most = int(setup.world.max(-float(max(fits, default=0))) * -1)  # the smallest of all processes
+    return [each for each in candidates if each <= most]
+
+
+def _available(setup: Setup) -> int:
+    """Bytes a step could still take on this device."""
+    if setup.world.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(setup.world.device)
+        return int(free)
+    return int(psutil.virtual_memory().available)
+
+
+def _runs(setup: Setup, micro_batch: int) -> bool:
+    """Whether one step of a single micro-batch goes through."""
+    try:
+        _one_step(setup, micro_batch, at_most=1)
+    except (torch.OutOfMemoryError, MemoryError):
+        pass
+    except RuntimeError as error:  # the CPU allocator's refusal has no type of its own
+        if "can't allocate memory" not in str(error) and "out of memory" not in str(error).lower():
+            raise
+    else:
+        return True
+    setup.optimizers.zero_grad()
+    if setup.world.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return False
+
+
+def _one_step(setup: Setup, micro_batch: int, *, at_most: int, first_sequence: int = 0) -> tuple[StepResult, int]:
+    """A step over at most `at_most` micro-batches of the first batch. Returns its result and how many it were."""
+    config = setup.resolved.config
+    batches = GlobalBatches(setup.loader, setup.world, sequences=setup.sequences_per_step, micro_batch=micro_batch)
+    try:
+        mine = batches.get(first_sequence)[:at_most]
+    finally:
+        batches.close()
+    result = train_step(
+        setup.module,
+        setup.optimizers,
+        mine,
+        setup.world,
+        expected_tokens=len(mine) * micro_batch * setup.seq_len * setup.world.size,
+        clip_norm=config.optim.clip_norm,
+        guard=None,
+        scaler=LossScaler(enabled=setup.recipe.scaled_loss),
+    )
+    return result, len(mine)
+
+
+def _measure(setup: Setup, micro_batch: int) -> float:
+    """Seconds of a whole step, from a few steps of up to four micro-batches each."""
+    per_step = setup.sequences_per_step // setup.world.size // micro_batch
+    _one_step(setup, micro_batch, at_most=1)
+    setup.meter.reset()
+    times = []
+    for _ in range(MEASURED_STEPS):
+        _wait(setup)
+        start = time.perf_counter()
+        _, count = _one_step(setup, micro_batch, at_most=4)
+        _wait(setup)
+        times.append((time.perf_counter() - start) * per_step / count)
+        setup.telemetry.tick()
+    setup.meter.read()
+    return sorted(times)[len(times) // 2]
+
+
+def _wait(setup: Setup) -> None:
+    if setup.world.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _try_compiling(setup: Setup, micro_batch: int, eager_s: float) -> float | None:
+    """Step time when compilation is on and stays on, else None. The reason is written down either way."""
+    wanted = setup.resolved.config.train.compile
+    if wanted == "off":
+        return None
+    why_not = compilation.unavailable(setup.world.device.type)
+    expected_s = _expected_s(setup, eager_s)
+    if why_not is None and wanted == "auto" and expected_s < compilation.WORTH_FROM_S:
+        why_not = f"about {expected_s:.0f} s of training do not earn the compile time back"
+    if why_not is not None:
+        setup.settle("train.compile", "off", why_not)
+        if wanted == "on":
+            setup.telemetry.warn(f"train.compile is on and cannot be: {why_not}")
+        return None
+    setup.telemetry.phase("compile", "compiling one layer and the loss head")
+    start = time.perf_counter()
+    compilation.compile_layers(setup.loss)
+    _one_step(setup, micro_batch, at_most=1)
+    compile_s = time.perf_counter() - start
+    compiled_s = _measure(setup, micro_batch)
+    faster = setup.world.from_main(wanted == "on" or compiled_s < 0.97 * eager_s)
+    measured = f"{compiled_s * 1e3:.0f} ms per step against {eager_s * 1e3:.0f} ms eager, after {compile_s:.0f} s of compiling"
+    setup.settle("train.compile", "on" if faster else "off", measured)
+    if faster:
+        return compiled_s
+    compilation.undo(setup.loss)
+    return None
+
+
+def _expected_s(setup: Setup, step_s: float) -> float:
+    train = setup.resolved.config.train
+    if train.minutes is not None:
+        return train.minutes * 60
+    steps = planned_steps(setup)
+    return step_s * (steps or 0)
+
+
+def planned_steps(setup: Setup) -> int | None:
+    """Steps of the run as its length was given; None where only minutes are."""
+    train, per_step = setup.resolved.config.train, setup.sequences_per_step
+    if train.steps is not None:
+        return train.steps
+    if train.tokens is not None:
+        return max(1, round(train.tokens / (per_step * setup.seq_len)))
+    if train.epochs is not None:
+        return max(1, round(train.epochs * setup.data.train_tokens / (per_step * setup.seq_len)))
+    return None if train.minutes is not None else max(1, round(setup.data.train_tokens / (per_step * setup.seq_len)))

@@ -1,0 +1,51 @@
+"""Continue fixed prompts during training, so that progress can be read and not only plotted.
+
+All prompts go through the model together, each row looking at its own last token. Samples draw from a generator of their own,
+seeded by run and step: sampling never changes the training that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from tuitrain.data import Tokenizer
+from tuitrain.model.decoder import Decoder
+
+
+@torch.no_grad()
+def continue_prompts(
+    model: Decoder, tokenizer: Tokenizer, prompts: Sequence[str], *, max_tokens: int, temperature: float, seed: int
+) -> list[tuple[str, int]]:
+    """(continuation, tokens made) of each prompt. A row stops at the end of a document; temperature 0 takes the likeliest token."""
+    device, context = model.lm_head.weight.device, model.shape.max_seq_len
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    # Pretraining saw the end-of-document token before every document, so a prompt starts with it too.
+    rows = [[tokenizer.eos_id, *tokenizer.encode(prompt)] for prompt in prompts]
+    starts, open_rows = [len(row) for row in rows], set(range(len(rows)))
+    with torch.compiler.set_stance("force_eager"):  # every length would be compiled anew
+        for _ in range(max_tokens):
+            if not open_rows:
+                break
+            windows = [row[-context:] for row in rows]
+            longest = max(map(len, windows))
+            tokens = torch.tensor([window + [tokenizer.eos_id] * (longest - len(window)) for window in windows], device=device)
+            last = torch.tensor([len(window) - 1 for window in windows], device=device)
+            # Attention is causal: what is padded on the right changes nothing to the left.
+            hidden_RD = model.hidden(tokens)[torch.arange(len(rows), device=device), last]
+            for row, following in enumerate(_draw(model.logits(hidden_RD).cpu(), temperature, generator)):
+                if row in open_rows:
+                    if following == tokenizer.eos_id:
+                        open_rows.discard(row)
+                    else:
+                        rows[row].append(following)
+    return [(tokenizer.decode(row[start:]), len(row) - start) for row, start in zip(rows, starts, strict=True)]
+
+
+def _draw(logits_RV: torch.Tensor, temperature: float, generator: torch.Generator) -> list[int]:
+    if temperature == 0:
+        chosen = logits_RV.argmax(dim=-1)
+    else:
+        chosen = torch.multinomial(torch.softmax(logits_RV / temperature, dim=-1), 1, generator=generator).squeeze(1)
+    return [int(each) for each in chosen]
