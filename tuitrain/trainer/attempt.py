@@ -80,6 +80,7 @@ def _fresh(setup: Setup, stop: StopRequest) -> Trainer:
         reason = f"{minutes:g} minutes at {probed.step_s:.3f} s per step, measured by the probe"
     assert steps is not None, "planned_steps knows every length but minutes"
     setup.resolved = settle(setup.resolved, steps, reason, step_s=probed.step_s)
+    torch.manual_seed(setup.resolved.config.run.seed + setup.world.rank)
     return Trainer(setup, Position(total_steps=steps, deadline_s=deadline_s), stop, micro_batch=probed.micro_batch)
 
 

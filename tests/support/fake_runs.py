@@ -1,0 +1,346 @@
+"""Recorded runs for tests, benchmarks and screenshots: event logs as the trainer writes them, on a clock that stands still.
+
+    make_run(root, story="live")     a folder as `runs.launch` makes it, with events, status, log, plan and configuration
+
+Nothing here is random between two calls: every number comes from a seeded generator, every time from START_S.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
+
+import numpy as np
+
+from tuitrain.events import SUPERVISOR_RANK, Event, EventWriter, encode_line
+from tuitrain.runs.status import ProcessId, Status, write_status
+from tuitrain.runs.store import Run
+
+START_S = 1_760_000_000.0
+"""When every recorded run begins: 2025-10-09 08:53:20 UTC."""
+VOCABULARY = 4096
+TOKENS_PER_STEP = 8192
+Story = Literal["live", "resumed", "finished", "failed", "killed", "paused", "loading", "gone", "hostile", "fresh"]
+HOSTILE = "\x1b]0;owned\x07\x1b[31mred[/] [bold]bold[/bold] \x9b2J \u202egnp.exe 漢字かな [@click=app.quit]x[/] \x1b[?1049l\x07"
+"""Escape sequences, markup, direction overrides and wide characters, as a model or a log may print them."""
+
+
+class Clock:
+    """Nanoseconds that pass only when told to."""
+
+    def __init__(self, start_s: float = START_S) -> None:
+        self.now_ns = int(start_s * 1e9)
+
+    def __call__(self) -> int:
+        """Each reading a little later than the last, so that no two events share their time."""
+        self.now_ns += 1000
+        return self.now_ns
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ns += int(seconds * 1e9)
+
+
+@contextmanager
+def clocked_writer(path: Path, clock: Clock, *, rank: int = 0) -> Iterator[EventWriter]:
+    """An EventWriter whose events bear the clock's time."""
+    with mock.patch("tuitrain.events.writer.time.time_ns", clock), EventWriter(path, rank=rank) as writer:
+        yield writer
+
+
+def loss_at(step: float, total: int) -> float:
+    """A believable curve: from guessing down by a power law."""
+    floor, guess = 2.05, math.log(VOCABULARY)
+    return floor + (guess - floor) / (1 + step / (0.02 * total)) ** 0.75
+
+
+def plan_event(total: int) -> dict[str, Any]:
+    """What the planner promised."""
+    steps = sorted({0, *(round(total * share**2) for share in np.linspace(0, 1, 25).tolist())})
+    return {
+        "loss": loss_at(total, total) - 0.05, "bits_per_byte": 0.81, "tokens_per_s": 13_600.0, "mfu_frac": 0.35,
+        "peak_bytes": 1.35e9, "duration_s": total * TOKENS_PER_STEP / 13_600, "tokens": float(total * TOKENS_PER_STEP),
+        "loss_curve": [[step, loss_at(step, total) - 0.05] for step in steps],
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Script:
+    """What happens in one attempt."""
+
+    total: int
+    first: int = 1
+    last: int
+    attempt: int = 1
+    eval_every: int = 0
+    save_every: int = 0
+    nan_at: tuple[int, ...] = ()
+    guard_at: tuple[int, ...] = ()
+    hostile: bool = False
+
+
+def write_attempt(writer: EventWriter, clock: Clock, script: Script) -> None:
+    """One attempt from its first phase to its last step; no ending."""
+    random = np.random.default_rng(script.attempt)
+    for phase, detail, seconds in (
+        ("data", "tokenising 412 files", 4),
+        ("model", "", 1),
+        ("probe", "micro-batch 8", 6),
+        ("compile", "", 9),
+    ):
+        writer.emit("phase", step=script.first - 1, name=phase, detail=detail, done_frac=None)
+        clock.pass_s(seconds)
+    writer.emit(
+        "run_start", step=script.first - 1, attempt=script.attempt, resumed_from_step=script.first - 1,
+        total_steps=script.total,
+        tokens_per_step=TOKENS_PER_STEP, total_tokens=script.total * TOKENS_PER_STEP, world_size=1, device="cpu (fake)",
+        precision="bf16-mixed", precision_reason="the CPU multiplies bf16 natively", attention="sdpa", parameters=11_200_000,
+        attention_reason="fastest that passed", flop_per_token=7.4e7, flop_convention="dense", peak_flop_per_s=2.9e12, pid=1,
+        host=socket.gethostname(), start_time_s=START_S, micro_batch=8, grad_accum=2, seq_len=512,
+    )  # fmt: skip
+    writer.emit("plan", step=script.first - 1, **plan_event(script.total))
+    writer.emit("phase", step=script.first - 1, name="train", detail="", done_frac=None)
+    for step in range(script.first, script.last + 1):
+        _step(writer, clock, script, step, random)
+        if script.eval_every and step % script.eval_every == 0:
+            _evaluate(writer, clock, script, step)
+        if script.save_every and step % script.save_every == 0:
+            writer.emit("phase", step=step, name="checkpoint", detail=f"step {step}", done_frac=None)
+            clock.pass_s(0.8)
+            writer.emit(
+                "checkpoint", step=step, path=f"checkpoints/step-{step:08d}", bytes=134_000_000, save_s=0.8, ok=True,
+                reason="schedule", removed=[],
+            )  # fmt: skip
+            writer.emit("phase", step=step, name="train", detail="", done_frac=None)
+
+
+def _step(writer: EventWriter, clock: Clock, script: Script, step: int, random: np.random.Generator) -> None:
+    step_s = 0.66 * float(random.lognormal(0, 0.05))
+    clock.pass_s(step_s)
+    loss = loss_at(step, script.total) + float(random.normal(0, 0.06))
+    if step in script.nan_at:
+        loss = math.nan
+    writer.emit("step", step=step, **step_fields(step, script.total, loss, step_s, float(random.lognormal(0, 0.3))))
+    if step in script.guard_at or step in script.nan_at:
+        reason = "non_finite_loss" if step in script.nan_at else "grad_spike"
+        writer.emit("guard", step=step, reason=reason, action="skip", value=loss, limit=6.0, batch_path=f"bad/step-{step}.txt")
+
+
+def step_fields(step: int, total: int, loss: float, step_s: float, noise: float) -> dict[str, Any]:
+    """The data of a step event."""
+    warm = max(1, total // 50)
+    lr = 2.4e-3 * (step / warm if step <= warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm))))
+    return {
+        "loss": loss, "lr": lr, "grad_norm": 0.8 * noise + (4.0 if step < 5 else 0.0), "tokens": TOKENS_PER_STEP,
+        "tokens_total": step * TOKENS_PER_STEP, "step_s": step_s, "data_s": 0.002, "tokens_per_s": TOKENS_PER_STEP / step_s,
+        "mfu_frac": 7.4e7 * TOKENS_PER_STEP / step_s / 2.9e12, "memory_bytes": 1.21e9 + 2e6 * (step % 7), "peak_bytes": 1.29e9,
+        "epoch": step / total,
+    }  # fmt: skip
+
+
+TEXTS = (
+    "__ self ( , =\n\n",
+    "get(self, name):\n    return self\n",
+    "read(self, size=-1):\n    if size < 0:\n        return self._read()\n",
+    "join(self, parts):\n    return self._sep.join(map(str, parts))\n",
+    "close(self):\n    self._file.close()\n",
+)
+IMPORTS = ("os\nimport sys\n", "re\nfrom os import path\n")
+
+
+def _evaluate(writer: EventWriter, clock: Clock, script: Script, step: int) -> None:
+    writer.emit("phase", step=step, name="eval", detail="", done_frac=None)
+    clock.pass_s(2.5)
+    loss = loss_at(step, script.total) + 0.07
+    writer.emit(
+        "eval",
+        step=step,
+        loss=loss,
+        bits_per_byte=loss / math.log(2) / 3.4,
+        tokens=200_000,
+        bytes=680_000,
+        eval_s=2.5,
+        best=True,
+    )
+    writer.emit("phase", step=step, name="sample", detail="", done_frac=None)
+    clock.pass_s(1.0)
+    grade = int(4 * step / script.total)
+    for index, prompt in enumerate(("def ", "import ")):
+        text = TEXTS[grade] if index == 0 else IMPORTS[step % 2]
+        if script.hostile:
+            prompt = text = HOSTILE
+        writer.emit("sample", step=step, index=index, prompt=prompt, text=text, tokens=24, sample_s=0.5)
+    writer.emit("phase", step=step, name="train", detail="", done_frac=None)
+
+
+def make_run(root: Path, story: Story = "live", *, name: str = "", total: int = 1200, created: int = 0) -> tuple[Run, float]:
+    """(run, the time at which to look at it). `created` orders runs in the list: greater is newer."""
+    run = Run(root / (name or f"demo-20251009-085320-{story}"))
+    shutil.rmtree(run.path, ignore_errors=True)
+    run.events_dir.mkdir(parents=True)
+    clock = Clock()
+    state = _tell(run, clock, story, total) if story != "fresh" else "starting"
+    _write_folder(run, story, total)
+    now_s = clock.now_ns / 1e9 + 2
+    _write_status(run, state, now_s, alive=story in ("live", "resumed", "paused", "loading", "hostile"))
+    os.utime(run.path / "config.toml", (START_S + created, START_S + created))
+    return run, now_s
+
+
+def _tell(run: Run, clock: Clock, story: Story, total: int) -> str:
+    """Write the events of a story; returns the state for status.json."""
+    part = total * 41 // 100
+    every = {"eval_every": total // 12, "save_every": total // 6}
+    rank0 = run.events_dir / "rank00000.jsonl"
+    with clocked_writer(rank0, clock) as writer:
+        if story == "loading":
+            writer.emit("phase", step=0, name="data", detail="tokenising Lib/asyncio (7 of 17 MB)", done_frac=0.41)
+            clock.pass_s(3)
+            return "running"
+        last = total if story == "finished" else part
+        if story == "resumed":
+            write_attempt(writer, clock, Script(total=total, last=part * 3 // 4, **every))
+            writer.emit(
+                "warning", step=part * 3 // 4, message="throughput fell by 22 % for 30 s", hint="another process uses the CPU"
+            )
+    if story == "resumed":
+        with clocked_writer(run.events_dir / "supervisor.jsonl", clock, rank=SUPERVISOR_RANK) as writer:
+            writer.emit("run_end", step=part * 3 // 4, state="failed", reason="a trainer was killed (SIGKILL)", exit_code=-9)
+        clock.pass_s(60)
+        with clocked_writer(rank0, clock) as writer:
+            first = part * 3 // 4 // (total // 6) * (total // 6) + 1
+            write_attempt(writer, clock, Script(total=total, first=first, last=part, attempt=2, guard_at=(part - 20,), **every))
+        return "running"
+    with clocked_writer(rank0, clock) as writer:
+        nan_at = (part // 2,) if story in ("failed", "hostile") else ()
+        write_attempt(writer, clock, Script(total=total, last=last, nan_at=nan_at, hostile=story == "hostile", **every))
+        if story == "live":
+            writer.emit("warning", step=last, message="throughput fell by 22 % for 30 s", hint="another process uses the CPU")
+        if story == "hostile":
+            writer.emit("warning", step=last, message=HOSTILE, hint=HOSTILE)
+            writer.emit("phase", step=last, name="train", detail=HOSTILE, done_frac=None)
+        return _end(writer, story, last)
+
+
+def _end(writer: EventWriter, story: Story, step: int) -> str:
+    if story == "paused":
+        writer.emit("control_ack", step=step, id="aa", command="pause", ok=True, detail="paused after this step")
+        writer.emit("phase", step=step, name="paused", detail=f"after step {step}", done_frac=None)
+        return "paused"
+    endings = {"finished": "all steps done", "failed": "loss is not finite for 5 steps", "killed": "killed on request"}
+    if story not in endings:
+        return "running"
+    loss = loss_at(step, step) if story == "finished" else math.nan
+    writer.emit(
+        "run_end", step=step, state=story, reason=endings[story], loss=loss, eval_loss=2.31, bits_per_byte=0.82, wall_s=900.0,
+        tokens_total=step * TOKENS_PER_STEP, peak_bytes=1.29e9,
+    )  # fmt: skip
+    return story
+
+
+def _write_folder(run: Run, story: Story, total: int) -> None:
+    (run.path / "config.toml").write_text("[run]\nname = 'demo'\n")
+    config = {"run": {"name": "demo"}, "schedule": {"kind": "cosine"}, "train": {"steps": total}}
+    (run.path / "resolved.json").write_text(json.dumps({"config": config}))
+    plan = {
+        "memory": {"capacity_bytes": 24 * 2**30},
+        "explain": {"time.tokens_per_s": "tokens_per_s = tokens_per_step / step_s\n  = 8192 / 0.602 s"},
+    }
+    (run.path / "plan.json").write_text(json.dumps(plan))
+    lines = [
+        f"tuitrain: attempt 1 of {run.run_id}",
+        "loading [train] split",
+        "\r 10%|#   |\r 90%|####|",
+        "self-test: sdpa ok",
+        "training",
+    ]
+    if story == "hostile":
+        lines.append(HOSTILE)
+    if story != "fresh":
+        run.log_file.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogatepass")
+    for step in (total // 6, total // 3):
+        (run.checkpoints_dir / f"step-{step:08d}").mkdir(parents=True)
+
+
+def _write_status(run: Run, state: str, now_s: float, *, alive: bool) -> None:
+    """A live run's process is the one that runs the test."""
+    nobody = ProcessId(pid=2**22 - 3, start_time_s=START_S)
+    me = ProcessId.current() if alive else nobody
+    write_status(
+        run.path,
+        Status(
+            state=state,
+            host=socket.gethostname(),
+            attempt=1,
+            supervisor=me,
+            trainer=me,
+            heartbeat_s=now_s - 1,
+            progress_s=now_s - 1,
+        ),
+    )
+
+
+def write_long_log(
+    events_dir: Path, *, steps: int, total: int | None = None, noise: Callable[[int], float] | None = None
+) -> None:
+    """A log of many steps in one write, for benchmarks: the lines an EventWriter would append one by one."""
+    events_dir.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(7)
+    total = total or steps
+    head = {
+        "total_steps": total,
+        "tokens_per_step": TOKENS_PER_STEP,
+        "total_tokens": total * TOKENS_PER_STEP,
+        "resumed_from_step": 0,
+        "attempt": 1,
+    }
+    lines, now_ns, seq = [], int(START_S * 1e9), 0
+
+    def add(kind: str, step: int, data: dict[str, Any]) -> None:
+        nonlocal seq
+        seq += 1
+        lines.append(encode_line(Event(seq=seq, t_ns=now_ns, rank=0, step=step, kind=kind, data=data)))
+
+    add("run_start", 0, head)
+    add("plan", 0, plan_event(total))
+    add("phase", 0, {"name": "train", "detail": "", "done_frac": None})
+    jitter = random.normal(0, 0.06, steps).tolist() if noise is None else [noise(step) for step in range(steps)]
+    for step in range(1, steps + 1):
+        now_ns += 660_000_000
+        add("step", step, step_fields(step, total, loss_at(step, total) + jitter[step - 1], 0.66, 1 + abs(jitter[step - 1])))
+        if step % max(1, steps // 50) == 0:
+            loss = loss_at(step, total) + 0.07
+            add("eval", step, {"loss": loss, "bits_per_byte": loss / 2.3, "tokens": 1, "bytes": 3, "eval_s": 1.0, "best": True})
+            add(
+                "checkpoint",
+                step,
+                {
+                    "path": f"checkpoints/step-{step:08d}",
+                    "bytes": 1,
+                    "save_s": 1.0,
+                    "ok": True,
+                    "reason": "schedule",
+                    "removed": [],
+                },
+            )
+    (events_dir / "rank00000.jsonl").write_bytes(b"".join(lines))
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    """Whether the condition came true in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
