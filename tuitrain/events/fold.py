@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuitrain.events.schema import Event, decode_number
+from tuitrain.events.schema import ENDED, Event, decode_number
 from tuitrain.events.series import Columns
 
 STEP_COLUMNS = (
@@ -44,6 +44,8 @@ class RunState:
     """The newest run_start of rank 0."""
     end: Event | None = None
     """The newest run_end, of rank 0 or the supervisor."""
+    length: Event | None = None
+    """The newest correction of the number of steps, for runs measured in minutes."""
     plan: dict[str, Any] = field(default_factory=dict)
     phase: Event | None = None
     attempts: int = 0
@@ -76,7 +78,7 @@ class RunState:
     @property
     def ended(self) -> bool:
         """Whether the log ends with a run_end."""
-        return self.state in ("finished", "stopped", "failed", "killed")
+        return self.state in ENDED
 
     @property
     def step(self) -> int:
@@ -88,7 +90,8 @@ class RunState:
     @property
     def total_steps(self) -> int:
         """Optimizer steps planned; 0 while unknown."""
-        value = self.start.data.get("total_steps") if self.start else None
+        newest = self.length if self.length and self.start and self.length.t_ns > self.start.t_ns else self.start
+        value = newest.data.get("total_steps") if newest else None
         return int(value) if value else 0
 
     @property
@@ -140,6 +143,11 @@ def _abandon(state: RunState, after_step: float) -> None:
     state.evals.cut_after("step", after_step)
     if len(gone["step"]):
         state.abandoned.append(gone)
+
+
+def _length(state: RunState, event: Event) -> None:
+    if _newer(event, state.length):
+        state.length = event
 
 
 def _plan(state: RunState, event: Event) -> None:
@@ -201,6 +209,7 @@ def _run_end(state: RunState, event: Event) -> None:
 
 _HANDLERS = {
     "run_start": _run_start,
+    "length": _length,
     "plan": _plan,
     "phase": _phase,
     "step": _step,

@@ -18,6 +18,8 @@ from typing import Any, Final
 
 VERSION: Final = 1
 SUPERVISOR_RANK: Final = -1
+ENDED: Final = ("finished", "stopped", "failed", "killed")
+"""States a run_end can give."""
 
 KINDS: Final[dict[str, dict[str, str]]] = {
     "run_start": {
@@ -42,6 +44,10 @@ KINDS: Final[dict[str, dict[str, str]]] = {
         "micro_batch": "sequences per forward pass and process",
         "grad_accum": "forward passes per optimizer step",
         "seq_len": "tokens per sequence",
+    },
+    "length": {
+        "total_steps": "optimizer steps the whole run will take, corrected to the pace measured",
+        "reason": "why",
     },
     "plan": {
         "loss": "predicted final training loss (nats per token); null when no law applies",

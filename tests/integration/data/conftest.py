@@ -32,7 +32,8 @@ tokenizer = TokenizerSection.model_validate_json(sys.argv[2])
 
 def progress(message):
     print(message.phase, flush=True)
-    time.sleep(float(sys.argv[4]))
+    if message.phase == "tokenize":
+        time.sleep(float(sys.argv[4]))
 
 prepared = prepare(
     data, tokenizer, vocab_size=320, cache_dir=Path(sys.argv[3]), threads=2, progress=progress, shard_tokens=int(sys.argv[5])

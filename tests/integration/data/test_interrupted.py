@@ -52,9 +52,11 @@ def test_a_killed_preparation_goes_on_where_it_was_and_ends_the_same(corpus, tmp
 def test_a_preparation_killed_while_it_finishes_ends_the_same(corpus, tmp_path, tools, monkeypatch):
     whole, cache = tmp_path / "whole", tmp_path / "cache"
     tools.run(corpus, whole)
-    names = sorted({path.name for path in whole.rglob("*.json") if path.name != "fingerprints.json"} | {"000000-000.tokens"})
     replace = type(cache).replace
-    for name in names:
+    for name in (
+        "tokenizer.json", "learnt.json", "000000-000.tokens", "000001-000.documents", "000001.json", "report.json", "index.json",
+        "entry.json",
+    ):  # fmt: skip
 
         def dies(source, target, name=name):
             if target.name == name:

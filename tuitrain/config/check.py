@@ -1,0 +1,107 @@
+"""Combinations that cannot be: each is told with the key to change. Values alone are checked by the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tuitrain.config.schema import Config
+
+Finding = tuple[str, str, str]
+"""(dotted key, what is wrong with values, what to do)"""
+
+
+def impossible(config: Config) -> Iterator[Finding]:
+    """Every impossible combination of a configuration."""
+    yield from _model(config)
+    yield from _data(config)
+    yield from _length(config)
+    yield from _batch(config)
+    yield from _schedule(config)
+
+
+def _model(config: Config) -> Iterator[Finding]:
+    model = config.model
+    sizes = {"hidden_size": model.hidden_size, "num_layers": model.num_layers, "num_heads": model.num_heads}
+    given = [name for name, value in sizes.items() if value is not None]
+    dials = [name for name in ("preset", "depth") if getattr(model, name) is not None]
+    if len(dials) == 2:
+        yield "model.depth", "both model.preset and model.depth are given", "keep one"
+    if model.preset and given:
+        yield f"model.{given[0]}", f"model.preset={model.preset!r} already sets {', '.join(given)}", "remove the preset or the sizes"
+    if not dials and given and len(given) < 3:
+        missing = [name for name in sizes if name not in given]
+        yield f"model.{given[0]}", f"given without {', '.join(missing)}", "give all three, or model.depth alone"
+    if model.hidden_size and model.num_heads and model.head_dim is None and model.hidden_size % model.num_heads:
+        near = _nearest_divisor(model.hidden_size, model.num_heads)
+        yield "model.num_heads", f"{model.num_heads} heads do not divide hidden_size {model.hidden_size}", f"nearest that does: {near}"
+    if model.num_heads and model.num_kv_heads and model.num_heads % model.num_kv_heads:
+        near = _nearest_divisor(model.num_heads, model.num_kv_heads)
+        message = f"{model.num_kv_heads} key/value heads do not divide {model.num_heads} query heads"
+        yield "model.num_kv_heads", message, f"nearest that does: {near}"
+    if model.head_dim and model.head_dim % 2:
+        yield "model.head_dim", f"{model.head_dim} is odd, rotary embedding turns pairs", f"use {model.head_dim + 1}"
+    if model.architecture == "nanochat" and model.head_dim and model.hidden_size and model.num_heads:
+        if model.head_dim * model.num_heads != model.hidden_size:
+            message = f"nanochat has no head_dim of its own: {model.num_heads} heads x {model.head_dim} != {model.hidden_size}"
+            yield "model.head_dim", message, "leave it out, or use architecture = 'qwen3'"
+
+
+def _data(config: Config) -> Iterator[Finding]:
+    if not config.data.sources:
+        yield "data.sources", "is empty", "name at least one source, for example {corpus = 'python-stdlib'}"
+    for index, source in enumerate(config.data.sources):
+        kinds = [name for name in ("corpus", "path", "dataset") if getattr(source, name) is not None]
+        if len(kinds) != 1:
+            found = " and ".join(kinds) or "none"
+            yield f"data.sources.{index}", f"needs exactly one of corpus, path, dataset; has {found}", ""
+    tokenizer = config.tokenizer
+    if tokenizer.kind == "tiktoken" and not tokenizer.name:
+        yield "tokenizer.name", "tokenizer.kind = 'tiktoken' needs a name", "gpt2, cl100k_base or o200k_base"
+    if tokenizer.kind == "file" and not tokenizer.path:
+        yield "tokenizer.path", "tokenizer.kind = 'file' needs a path", "a tokenizer.json, or the folder that holds it"
+    if tokenizer.kind != "train" and tokenizer.vocab_size != "auto":
+        yield "tokenizer.vocab_size", f"only a trained tokenizer has a vocab_size to choose; kind is {tokenizer.kind!r}", "remove it"
+
+
+def _length(config: Config) -> Iterator[Finding]:
+    train = config.train
+    given = [name for name in ("tokens", "steps", "epochs", "minutes") if getattr(train, name) is not None]
+    if len(given) > 1:
+        yield f"train.{given[1]}", f"the length is given {len(given)} times: {', '.join(given)}", "keep one"
+
+
+def _batch(config: Config) -> Iterator[Finding]:
+    train, nproc = config.train, config.run.nproc
+    if train.batch_tokens == "auto":
+        return
+    sequences, rest = divmod(train.batch_tokens, train.seq_len)
+    if rest:
+        low, high = max(1, sequences) * train.seq_len, (sequences + 1) * train.seq_len
+        message = f"{train.batch_tokens} tokens are no whole number of sequences of {train.seq_len}"
+        yield "train.batch_tokens", message, f"nearest: {low} or {high}"
+        return
+    if sequences % nproc:
+        near = max(nproc, round(sequences / nproc) * nproc)
+        message = f"{sequences} sequences per step do not divide among {nproc} processes"
+        yield "train.batch_tokens", message, f"nearest: {near * train.seq_len} tokens, or run.nproc={_nearest_divisor(sequences, nproc)}"
+        return
+    per_process = sequences // nproc
+    if train.micro_batch != "auto" and per_process % train.micro_batch:
+        near = _nearest_divisor(per_process, train.micro_batch)
+        message = f"micro-batches of {train.micro_batch} do not divide the {per_process} sequences of each process"
+        yield "train.micro_batch", message, f"nearest that does: {near}"
+
+
+def _schedule(config: Config) -> Iterator[Finding]:
+    steps, warmup = config.train.steps, config.schedule.warmup_steps
+    if steps is not None and warmup != "auto" and warmup >= steps:
+        yield "schedule.warmup_steps", f"{warmup} steps of warm-up in a run of {steps}", "make it shorter than the run"
+    if config.optim.kind == "adamw" and config.optim.matrix_lr != "auto":
+        yield "optim.matrix_lr", "only muon has a learning rate of its own for matrices", "set optim.lr, or optim.kind = 'muon'"
+    if config.eval.patience is not None and config.eval.every_steps == 0:
+        yield "eval.patience", "early stopping needs evaluations, and eval.every_steps is 0", "set eval.every_steps"
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    divisors = [each for each in range(1, number + 1) if number % each == 0]
+    return min(divisors, key=lambda each: (abs(each - wanted), each))

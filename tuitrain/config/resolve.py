@@ -1,0 +1,202 @@
+"""Fill in what a configuration leaves open, each value with its reason. Two stages:
+
+`resolve`  before the start, from the configuration and the machine: device, precision, model sizes, batch, learning rates.
+`settle`   in the trainer, once data and probe have said how many steps there are: warm-up, evaluation and checkpoint intervals.
+
+The rules for batch and rates at small scale were measured with this trainer; see benchmarks/README.md for the runs behind them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tuitrain.config.resolved import Resolved
+from tuitrain.config.schema import Config
+from tuitrain.runs.home import presets_dir
+from tuitrain.runs.machine import Machine
+from tuitrain_planners import ModelShape, by_depth, count_parameters, find_shape
+
+DEFAULT_DEPTH = 4
+Rule = Callable[[Resolved, Machine], Resolved]
+
+
+def resolve(config: Config, machine: Machine) -> Resolved:
+    """Everything that can be known before data and probe. Nothing given explicitly is changed."""
+    resolved = Resolved(config=config)
+    for rule in (_device, _threads, _precision, _vocabulary, _model, _batch, _rates):
+        resolved = rule(resolved, machine)
+    return resolved
+
+
+def _device(resolved: Resolved, machine: Machine) -> Resolved:
+    if resolved.config.run.device != "auto":
+        return resolved
+    if machine.gpus:
+        return resolved.with_value("run.device", "cuda", f"{machine.gpus[0].name} is visible")
+    return resolved.with_value("run.device", "cpu", machine.gpu_reason)
+
+
+def _threads(resolved: Resolved, machine: Machine) -> Resolved:
+    if resolved.config.run.threads != "auto":
+        return resolved
+    nproc = resolved.config.run.nproc
+    threads = max(1, machine.physical_cores // nproc)
+    return resolved.with_value("run.threads", threads, f"{machine.physical_cores} physical cores / {nproc} process{'es' * (nproc > 1)}")
+
+
+def _precision(resolved: Resolved, machine: Machine) -> Resolved:
+    if resolved.config.train.precision != "auto":
+        return resolved
+    if resolved.config.run.device == "cuda":
+        gpu = machine.gpus[0] if machine.gpus else None
+        if gpu is None or gpu.compute_capability >= 8.0:
+            return resolved.with_value("train.precision", "bf16-mixed", "tensor cores multiply bf16 at full rate (Ampere or newer)")
+        reason = f"{gpu.name} (compute capability {gpu.compute_capability}) has no bf16 tensor cores; fp16 with dynamic loss scaling"
+        return resolved.with_value("train.precision", "fp16-mixed", reason)
+    if machine.cpu_bf16:
+        return resolved.with_value("train.precision", "bf16-mixed", "this CPU multiplies bf16 natively (about twice its fp32 rate)")
+    return resolved.with_value("train.precision", "fp32", "this CPU has no bf16 instructions; emulating them would be slower")
+
+
+def _vocabulary(resolved: Resolved, machine: Machine) -> Resolved:
+    tokenizer = resolved.config.tokenizer
+    if tokenizer.kind != "train" or tokenizer.vocab_size != "auto":
+        return resolved
+    depth = _depth(resolved.config) or DEFAULT_DEPTH
+    size = 4096 if depth <= 6 else 8192 if depth <= 10 else 16384 if depth <= 14 else 32768
+    return resolved.with_value("tokenizer.vocab_size", size, f"grows with the model: depth {depth}; a larger head would cost more than it saves")
+
+
+def _depth(config: Config) -> int | None:
+    return config.model.depth or config.model.num_layers
+
+
+def _model(resolved: Resolved, machine: Machine) -> Resolved:
+    model = resolved.config.model
+    shape, why = _base_shape(resolved)
+    wanted: dict[str, tuple[object, str]] = {
+        "hidden_size": (shape.hidden_size, why),
+        "num_layers": (shape.num_layers, why),
+        "num_heads": (shape.num_heads, why),
+    }
+    heads = model.num_heads or shape.num_heads
+    own_sizes = model.hidden_size is not None
+    hidden = model.hidden_size or shape.hidden_size
+    wanted["num_kv_heads"] = (heads if own_sizes else shape.num_kv_heads, "one per query head" if own_sizes else why)
+    wanted["head_dim"] = (hidden // heads if own_sizes else shape.head_dim, "hidden_size / num_heads" if own_sizes else why)
+    if own_sizes:
+        gated = model.architecture != "nanochat"
+        size = math.ceil(8 * hidden / 3 / 64) * 64 if gated else 4 * hidden
+        wanted["ffn_size"] = (size, "8/3 of the width, rounded up to 64 (SwiGLU)" if gated else "4x the width (squared ReLU)")
+    else:
+        wanted["ffn_size"] = (shape.ffn_size, why)
+    wanted["tie_embeddings"] = (shape.tie_embeddings, f"{why}; tied below 1 B parameters, nanochat never")
+    for field, (value, reason) in wanted.items():
+        if getattr(model, field) is None:
+            resolved = resolved.with_value(f"model.{field}", value, reason)
+    if model.architecture != "nanochat" and model.logit_softcap is not None:
+        resolved = resolved.with_value("model.logit_softcap", None, f"{model.architecture} has no logit soft-cap")
+    return resolved
+
+
+def _base_shape(resolved: Resolved) -> tuple[ModelShape, str]:
+    model, vocab = resolved.config.model, resolved.config.tokenizer.vocab_size
+    vocab_size = vocab if isinstance(vocab, int) else 50_304
+    if model.preset:
+        return find_shape(presets_dir() / "models", model.preset), f"preset {model.preset}"
+    depth = model.depth or (model.num_layers if model.hidden_size else None)
+    why = f"depth {depth}: width 64 per layer" if model.depth else "default depth"
+    shape = by_depth(depth or DEFAULT_DEPTH, vocab_size, model.architecture, tie_embeddings=model.tie_embeddings)
+    return shape, why
+
+
+def model_shape(config: Config, *, vocab_size: int) -> ModelShape:
+    """The planner's shape of a resolved configuration."""
+    model = config.model
+    assert model.hidden_size and model.num_layers and model.num_heads and model.num_kv_heads and model.head_dim and model.ffn_size
+    assert model.tie_embeddings is not None
+    base = by_depth(1, vocab_size, model.architecture, tie_embeddings=model.tie_embeddings, max_seq_len=config.train.seq_len)
+    from dataclasses import replace
+
+    return replace(
+        base,
+        name=config.run.name,
+        hidden_size=model.hidden_size,
+        num_layers=model.num_layers,
+        num_heads=model.num_heads,
+        num_kv_heads=model.num_kv_heads,
+        head_dim=model.head_dim,
+        ffn_size=model.ffn_size,
+    )
+
+
+def _batch(resolved: Resolved, machine: Machine) -> Resolved:
+    train, nproc = resolved.config.train, resolved.config.run.nproc
+    if train.batch_tokens != "auto":
+        return resolved
+    tokens = _training_tokens(resolved)
+    # Optimal batch grows with the length of training: B ~ D^0.383 (Bergsma et al. 2025, arXiv:2505.13738), anchored at a
+    # measured optimum of this trainer.
+    best = BATCH_ANCHOR_TOKENS * (tokens / BATCH_ANCHOR_LENGTH) ** 0.383 if tokens else BATCH_ANCHOR_TOKENS
+    unit = train.seq_len * nproc
+    sequences = max(1, 2 ** round(math.log2(best / unit)))
+    reason = f"best measured batch for about {tokens:.2g} training tokens" if tokens else "best measured batch for short runs"
+    return resolved.with_value("train.batch_tokens", sequences * unit, reason)
+
+
+BATCH_ANCHOR_TOKENS = 4096
+BATCH_ANCHOR_LENGTH = 3e6
+
+
+def _training_tokens(resolved: Resolved) -> float | None:
+    train = resolved.config.train
+    if train.tokens:
+        return train.tokens
+    if train.steps and train.batch_tokens != "auto":
+        return float(train.steps * train.batch_tokens)
+    return None
+
+
+def _rates(resolved: Resolved, machine: Machine) -> Resolved:
+    optim = resolved.config.optim
+    hidden = resolved.config.model.hidden_size or 256
+    if optim.kind == "muon":
+        if optim.matrix_lr == "auto":
+            resolved = resolved.with_value("optim.matrix_lr", MUON_MATRIX_LR, "muon's update has norm 1 at any width: one rate for all sizes")
+        if optim.lr == "auto":
+            rate = MUON_EMBEDDING_LR * (hidden / 256) ** -0.5
+            resolved = resolved.with_value("optim.lr", rate, f"embeddings and head: {MUON_EMBEDDING_LR} at width 256, falling as 1/sqrt(width)")
+    elif optim.lr == "auto":
+        rate = min(6e-3, 0.003 * (hidden / 256) ** -0.5)
+        resolved = resolved.with_value("optim.lr", rate, "AdamW: 3e-3 at width 256, falling as 1/sqrt(width)")
+    return resolved
+
+
+MUON_MATRIX_LR = 0.02
+MUON_EMBEDDING_LR = 0.02
+
+
+def settle(resolved: Resolved, total_steps: int, reason: str, *, step_s: float | None) -> Resolved:
+    """Fill in what depends on the length of the run. `step_s` is the probe's step time, when there was one."""
+    config = resolved.config
+    if config.train.steps != total_steps:
+        resolved = resolved.with_value("train.steps", total_steps, reason)
+    if config.schedule.warmup_steps == "auto":
+        share = 0.0 if config.optim.kind == "muon" else 0.02
+        warmup = min(max(0, total_steps - 1), round(share * total_steps))
+        why = "muon starts calm: zero-initialised outputs, updates of norm 1" if not share else "2 % of the run"
+        resolved = resolved.with_value("schedule.warmup_steps", warmup, why)
+    if config.eval.every_steps == "auto":
+        every = max(1, total_steps // 10)
+        resolved = resolved.with_value("eval.every_steps", every, "10 evaluations over the run")
+    if config.checkpoint.every_steps == "auto":
+        quarter = max(1, total_steps // 4)
+        every = min(quarter, max(1, round(600 / step_s))) if step_s else quarter
+        resolved = resolved.with_value("checkpoint.every_steps", every, "every 10 minutes, at least 4 over the run")
+    return resolved
+
+
+def parameter_count(config: Config, *, vocab_size: int) -> int:
+    """Parameters of a resolved configuration."""
+    return int(count_parameters(model_shape(config, vocab_size=vocab_size)).value)

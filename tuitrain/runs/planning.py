@@ -1,0 +1,112 @@
+"""The plan of a run: its resolved configuration as a question to the planner.
+
+What is not settled before data and probe - micro-batch, number of steps from minutes or epochs, bytes of the corpus - is planned
+with the values the trainer will most likely settle on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tuitrain.config.resolve import model_shape
+from tuitrain.config.resolved import Resolved
+from tuitrain.config.schema import Config
+from tuitrain.runs.calibration import measured_hardware
+from tuitrain.runs.home import presets_dir
+from tuitrain.runs.machine import Machine, this_machine
+from tuitrain_planners import EPOCH, Hardware, LossLaw, Plan, PlanRequest, load_law, plan, to_dict, to_text
+
+CPU_MICRO_BATCH_TOKENS = 8192
+STDLIB_BYTES = 11.2e6
+"""Training bytes of the embedded corpus on Python 3.11; other versions differ by a few per cent."""
+STDLIB_BYTES_PER_TOKEN = {2048: 2.92, 4096: 3.31, 8192: 3.62, 16384: 3.83, 32768: 4.0}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlan:
+    """A planner's Plan, and what the run shows of it."""
+
+    plan: Plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of plan.json."""
+        return to_dict(self.plan)
+
+    def to_text(self) -> str:
+        """One screen."""
+        return to_text(self.plan)
+
+
+def plan_for_run(resolved: Resolved, machine: Machine | None = None, *, hardware: Hardware | None = None) -> RunPlan:
+    """Plan exactly what `train` would run, on this machine (measured for it, if it never was)."""
+    machine = machine or this_machine()
+    config = resolved.config
+    hardware = hardware or hardware_of(resolved, machine)
+    return RunPlan(plan=plan(request_for(config, hardware)))
+
+
+def hardware_of(resolved: Resolved, machine: Machine) -> Hardware:
+    """The measured device a resolved configuration will run on."""
+    config = resolved.config
+    return measured_hardware(
+        machine, device=config.run.device, precision=str(config.train.precision), threads=int(config.run.threads)
+    )
+
+
+def request_for(config: Config, hardware: Hardware) -> PlanRequest:
+    """The planner's question for a resolved configuration."""
+    train, nproc = config.train, config.run.nproc
+    vocab = config.tokenizer.vocab_size if isinstance(config.tokenizer.vocab_size, int) else 50_304
+    shape = model_shape(config, vocab_size=-(-vocab // 64) * 64)
+    assert isinstance(train.batch_tokens, int), "resolve fills train.batch_tokens in"
+    per_process = train.batch_tokens // train.seq_len // nproc
+    micro_batch = train.micro_batch if isinstance(train.micro_batch, int) else _likely_micro_batch(per_process, train.seq_len)
+    law, unique, each = _law_and_data(config, vocab)
+    steps, tokens = train.steps, train.tokens
+    if train.epochs is not None and unique is not None:
+        tokens = train.epochs * unique
+    request = PlanRequest(
+        shape=shape,
+        hardware=hardware,
+        seq_len=train.seq_len,
+        micro_batch=micro_batch,
+        grad_accum=per_process // micro_batch,
+        data_parallel=nproc,
+        precision=str(train.precision),
+        optimizer=config.optim.kind,
+        recompute=train.recompute,
+        loss_head="plain" if train.loss == "plain" else "chunked",
+        steps=steps,
+        tokens=None if steps else tokens,
+        unique_tokens=unique,
+        bytes_per_token=each,
+        law=law,
+    )
+    if steps is None and tokens is None:
+        from dataclasses import replace
+
+        from tuitrain_planners import tokens_for
+
+        length = tokens_for(request, train.minutes * 60).value if train.minutes else unique
+        request = replace(request, tokens=length or float(train.batch_tokens))
+    return request
+
+
+def _likely_micro_batch(per_process: int, seq_len: int) -> int:
+    divisors = [each for each in range(1, per_process + 1) if per_process % each == 0]
+    return max(each for each in divisors if each == 1 or each * seq_len <= CPU_MICRO_BATCH_TOKENS)
+
+
+def _law_and_data(config: Config, vocab: int) -> tuple[LossLaw, float | None, float | None]:
+    """(law, unique tokens, bytes per token): measured ones for the embedded corpus, published ones for everything else."""
+    sources = config.data.sources
+    if len(sources) == 1 and sources[0].corpus == "python-stdlib" and config.tokenizer.kind == "train":
+        each = STDLIB_BYTES_PER_TOKEN[min(STDLIB_BYTES_PER_TOKEN, key=lambda size: abs(size - vocab))]
+        return stdlib_law(), STDLIB_BYTES / each, each
+    return EPOCH, None, None
+
+
+def stdlib_law() -> LossLaw:
+    """Bits per byte of the embedded corpus by parameters and bytes, fitted to this trainer's own runs."""
+    return load_law(presets_dir() / "laws" / "python-stdlib.toml")
