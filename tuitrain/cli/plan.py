@@ -1,0 +1,124 @@
+"""`tuitrain plan MODEL|CONFIG`: every number of a training run before it starts. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from tuitrain_planners import Hardware, Plan, PlanRequest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(plan)
+
+
+def plan(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model preset (llama-3-8b), a depth (d12), or a run's CONFIG.toml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="For a CONFIG: overrides.", show_default=False)] = None,
+    gpu: Annotated[str | None, typer.Option(help="Hardware preset (h100-80gb, rtx-4090, ...). Default: this machine, measured.")] = None,
+    seq: Annotated[int | None, typer.Option(help="Tokens per sequence.")] = None,
+    micro_batch: Annotated[int, typer.Option(help="Sequences per forward pass.")] = 1,
+    accum: Annotated[int, typer.Option(help="Forward passes per optimizer step.")] = 1,
+    precision: Annotated[str, typer.Option(help="fp32, bf16-mixed, bf16-pure or fp16-mixed.")] = "bf16-mixed",
+    optimizer: Annotated[str, typer.Option(help="adamw or muon.")] = "adamw",
+    recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
+    loss: Annotated[str, typer.Option(help="plain or chunked.")] = "chunked",
+    tokens: Annotated[str | None, typer.Option(help="Length of the run: 20B, 3e9. Default: what the law finds optimal.")] = None,
+    law: Annotated[str, typer.Option(help="Scaling law: epoch, chinchilla-3, chinchilla-3-unrounded.")] = "epoch",
+    explain: Annotated[str | None, typer.Option(help="Print how one number comes about, for example memory.peak_bytes; `all` lists them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
+) -> int:
+    """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
+    from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
+    from tuitrain_planners import plan as make_plan
+
+    if model.endswith(".toml"):
+        planned = _plan_of_config(Path(model), overrides or [], gpu)
+    else:
+        planned = make_plan(
+            _request(
+                model, gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
+                recompute=recompute, loss=loss, tokens=tokens, law=law,
+            )
+        )  # fmt: skip
+    _print(planned, explain=explain, as_json=as_json, markdown=markdown)
+    return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
+
+
+def _request(
+    model: str, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str, recompute: str,
+    loss: str, tokens: str | None, law: str,
+) -> PlanRequest:  # fmt: skip
+    import re
+
+    from tuitrain.runs.home import presets_dir
+    from tuitrain_planners import PlanRequest, by_depth, find_shape, loss_law, parse_count
+
+    dial = re.fullmatch(r"d(\d+)", model)
+    shape = by_depth(int(dial[1]), 32_768) if dial else find_shape(presets_dir() / "models", model)
+    return PlanRequest(
+        shape=shape,
+        hardware=_hardware(gpu, precision),
+        seq_len=seq or min(shape.max_seq_len, 2048),
+        micro_batch=micro_batch,
+        grad_accum=accum,
+        precision=precision,
+        optimizer=optimizer,
+        recompute=recompute,
+        loss_head=loss,
+        tokens=parse_count(tokens) if tokens else None,
+        law=loss_law(law),
+    )
+
+
+def _hardware(gpu: str | None, precision: str) -> Hardware:
+    from tuitrain.runs.calibration import measured_hardware
+    from tuitrain.runs.home import presets_dir
+    from tuitrain.runs.machine import this_machine
+    from tuitrain_planners import find_hardware
+
+    if gpu is not None and gpu != "this":
+        return find_hardware(presets_dir() / "hardware", gpu)
+    machine = this_machine()
+    device = "cuda" if machine.gpus else "cpu"
+    return measured_hardware(machine, device=device, precision=precision, threads=machine.physical_cores)
+
+
+def _plan_of_config(path: Path, overrides: list[str], gpu: str | None) -> Plan:
+    from tuitrain.config.load import load_config
+    from tuitrain.config.resolve import resolve
+    from tuitrain.runs.machine import this_machine
+    from tuitrain.runs.planning import plan_for_run
+
+    resolved = resolve(load_config(path, overrides), this_machine())
+    hardware = None if gpu is None else _hardware(gpu, str(resolved.config.train.precision))
+    return plan_for_run(resolved, hardware=hardware).plan
+
+
+def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool) -> None:
+    from tuitrain.cli.output import show, show_json
+    from tuitrain.errors import UsageError
+    from tuitrain_planners import figures, to_dict, to_markdown, to_text
+
+    if explain is not None:
+        known = figures(planned)
+        if explain == "all":
+            show("\n".join(known))
+        elif explain in known:
+            show(known[explain].explain())
+        else:
+            import difflib
+
+            near = difflib.get_close_matches(explain, known, n=3, cutoff=0.3)
+            raise UsageError(f"no number {explain!r} in a plan", f"did you mean {' or '.join(near)}?" if near else "--explain all lists them")
+    elif as_json:
+        show_json(to_dict(planned))
+    elif markdown:
+        show(to_markdown(planned))
+    else:
+        show(to_text(planned))

@@ -1,0 +1,39 @@
+"""From arguments to exit code: the one place where errors become messages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from tuitrain.cli.diagnostics import fail, say
+from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_INTERRUPTED, EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, TuitrainError
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line. Never raises; a bug ends with its traceback and exit code 1."""
+    import click
+
+    from tuitrain.cli.app import app
+    from tuitrain_planners.errors import PlanError
+
+    try:
+        result = app(list(arguments), standalone_mode=False, prog_name="tuitrain")
+    except TuitrainError as error:
+        fail(error.message, error.hint)
+        return error.exit_code
+    except PlanError as error:
+        fail(error.message, error.hint)
+        return EXIT_DOES_NOT_FIT if error.kind == "fit" else EXIT_USAGE
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "tuitrain"
+        fail(error.format_message(), f"`{where} --help` shows the usage")
+        return EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        say("")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe left: nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_RUN_FAILED
+    return result if isinstance(result, int) else EXIT_OK
