@@ -232,7 +232,7 @@ def test_a_run_that_cannot_start_says_why(runs: Callable[..., Run], tmp_path: Pa
 
 
 def test_two_processes_train_as_one_through_the_launcher(runs: Callable[..., Run]) -> None:
-    one, two = runs("train.steps=6", "optim.kind=adamw", name="one"), runs("train.steps=6", "optim.kind=adamw", "run.nproc=2", name="two")
+    one, two = runs("train.steps=6", "optim.kind=adamw", "optim.matrix_lr=auto", name="one"), runs("train.steps=6", "optim.kind=adamw", "optim.matrix_lr=auto", "run.nproc=2", name="two")
     for run in (one, two):
         start(run)
         wait_for(lambda run=run: ended(run), "the end", run)

@@ -64,7 +64,7 @@ def assert_identical(got: Run, want: Run) -> None:
     "overrides",
     [
         pytest.param(["optim.kind=muon"], id="muon"),
-        pytest.param(["optim.kind=adamw", "train.micro_batch=2", "schedule.kind=cosine", "schedule.warmup_steps=3"], id="adamw-accumulating"),
+        pytest.param(["optim.kind=adamw", "optim.matrix_lr=auto", "train.micro_batch=2", "schedule.kind=cosine", "schedule.warmup_steps=3"], id="adamw-accumulating"),
         pytest.param(["train.precision=bf16-mixed", "data.isolate_documents=true", "train.recompute=full"], id="bf16-isolated-recompute"),
         pytest.param(["train.precision=fp16-mixed"], id="fp16"),
     ],

@@ -29,6 +29,9 @@ seq_len = 32
 batch_tokens = 256
 compile = "off"
 precision = "fp32"
+[optim]
+lr = 0.003
+matrix_lr = 0.02
 [eval]
 sample_tokens = 4
 prompts = ["the "]

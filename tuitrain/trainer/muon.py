@@ -13,24 +13,31 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-# Optimal degree-5 polynomials for singular values in [1e-3, 1], made safe for bf16 by a factor of 1.01 (table 1 of the paper).
-POLAR_EXPRESS: Final = (
+# Degree-5 polynomials, optimal one after the other for singular values in [1e-3, 1] (the paper's listing, first five).
+_POLAR_EXPRESS: Final = (
     (8.28721201814563, -23.595886519098837, 17.300387312530933),
     (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
     (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
     (3.3184196573706015, -2.488488024314874, 0.51004894012372),
     (2.300652019954817, -1.6689039845749493, 0.4188073119525673),
 )
+SAFETY: Final = 1.02
+"""Each polynomial but the last is flattened by this factor. They rise steeply just above their interval, so that a singular value
+that bf16 rounding lifts past its edge would be thrown to a thousand; seen here without the factor, on a nearly singular matrix."""
+COEFFICIENTS: Final = (
+    *((a / SAFETY, b / SAFETY**3, c / SAFETY**5) for a, b, c in _POLAR_EXPRESS[:-1]),
+    _POLAR_EXPRESS[-1],
+)
 
 
 def orthogonalise(matrices_GMN: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """The orthogonal polar factor of each of G matrices, approximately, in `dtype`; all singular values end near 1."""
+    """The orthogonal polar factor of each of G matrices, approximately, in `dtype`; all but tiny singular values end near 1."""
     x = matrices_GMN.to(dtype)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-7)
-    for a, b, c in POLAR_EXPRESS:
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * SAFETY + 1e-7)
+    for a, b, c in COEFFICIENTS:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x

@@ -54,8 +54,8 @@ def test_a_preparation_killed_while_it_finishes_ends_the_same(corpus, tmp_path, 
     tools.run(corpus, whole)
     replace = type(cache).replace
     for name in (
-        "tokenizer.json", "learnt.json", "000000-000.tokens", "000001-000.documents", "000001.json", "report.json", "index.json",
-        "entry.json",
+        "tokenizer.json", "learnt.json", "000000-000.tokens", "000001-000.documents", "000001.json",
+        "report.json", "index.json", "entry.json",
     ):  # fmt: skip
 
         def dies(source, target, name=name):
