@@ -68,6 +68,8 @@ def _apply(tree: dict[str, Any], override: str, sources: dict[KeyPath, str]) -> 
     if not equals or not all(str(part) for part in path):
         return Problem(where=f"override {override!r}", key=key, message="is not of the form section.key=value")
     node: Any = tree
+    if path[:2] == ["data", "sources"] and len(path) > 2 and "sources" not in tree.get("data", {}):
+        tree.setdefault("data", {})["sources"] = Config().model_dump(mode="json", exclude_none=True)["data"]["sources"]
     for part, following in zip(path[:-1], path[1:], strict=True):
         try:
             if isinstance(node, list):

@@ -1,0 +1,113 @@
+"""Resolving: open ends are filled in with reasons, and nothing that was asked for is changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tuitrain.config.load import load_config
+from tuitrain.config.resolve import resolve, settle
+from tuitrain.config.resolved import Resolved
+from tuitrain.runs.machine import Gpu, Machine
+
+CPU_BOX = Machine(
+    cpu="a CPU", physical_cores=8, usable_cores=16, memory_bytes=32 << 30, available_bytes=30 << 30,
+    cpu_flags=frozenset({"avx512_bf16"}), gpus=(), gpu_reason="no NVIDIA driver found",
+)  # fmt: skip
+
+
+def gpu_box(capability: float) -> Machine:
+    gpu = Gpu(name="a GPU", memory_bytes=24 << 30, compute_capability=capability, driver="550", power_limit_w=300.0)
+    return replace(CPU_BOX, gpus=(gpu,), gpu_reason="")
+
+
+def resolved(machine: Machine = CPU_BOX, *overrides: str) -> Resolved:
+    return resolve(load_config(None, overrides), machine)
+
+
+def test_everything_open_is_filled_in_with_a_reason() -> None:
+    result = resolved()
+    model, train, optim = result.config.model, result.config.train, result.config.optim
+    assert None not in (model.hidden_size, model.num_layers, model.num_heads, model.num_kv_heads, model.head_dim, model.ffn_size)
+    assert "auto" not in (train.batch_tokens, train.precision, optim.lr, optim.matrix_lr, result.config.run.device, result.config.run.threads)
+    assert all(each.reason for each in result.derived)
+
+
+@pytest.mark.parametrize(
+    ("machine", "precision", "why"),
+    [
+        (CPU_BOX, "bf16-mixed", "natively"),
+        (replace(CPU_BOX, cpu_flags=frozenset()), "fp32", "no bf16 instructions"),
+        (gpu_box(8.9), "bf16-mixed", "tensor cores"),
+        (gpu_box(7.5), "fp16-mixed", "no bf16 tensor cores"),
+    ],
+)
+def test_the_machine_chooses_the_precision_and_says_why(machine: Machine, precision: str, why: str) -> None:
+    result = resolved(machine)
+    assert result.config.train.precision == precision
+    assert why in result.reason("train.precision")
+
+
+def test_what_was_asked_for_stays() -> None:
+    asked = ["train.precision=fp32", "optim.lr=0.5", "optim.matrix_lr=0.7", "train.batch_tokens=1024", "run.threads=3", "model.ffn_size=100", "run.device=cpu"]
+    config = resolved(gpu_box(9.0), *asked).config
+    assert (config.train.precision, config.optim.lr, config.optim.matrix_lr, config.train.batch_tokens) == ("fp32", 0.5, 0.7, 1024)
+    assert (config.run.threads, config.model.ffn_size, config.run.device) == (3, 100, "cpu")
+
+
+def test_threads_are_shared_among_processes() -> None:
+    assert resolved(CPU_BOX, "run.nproc=4", "train.batch_tokens=4096").config.run.threads == 2
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "nanochat"])
+def test_own_sizes_are_completed_consistently(architecture: str) -> None:
+    sizes = ["model.hidden_size=96", "model.num_layers=3", "model.num_heads=6", f"model.architecture={architecture}"]
+    model = resolved(CPU_BOX, *sizes).config.model
+    assert (model.head_dim, model.num_kv_heads) == (16, 6)
+    assert model.ffn_size == (384 if architecture == "nanochat" else 256)
+
+
+def test_a_preset_gives_its_sizes() -> None:
+    model = resolved(CPU_BOX, "model.preset=smollm2-135m", "model.architecture=llama").config.model
+    assert (model.hidden_size, model.num_layers, model.num_kv_heads) == (576, 30, 3)
+
+
+def test_the_batch_divides_among_processes_and_sequences() -> None:
+    for nproc in (1, 2, 4):
+        train = resolved(CPU_BOX, f"run.nproc={nproc}", "train.tokens=3e6").config.train
+        assert isinstance(train.batch_tokens, int)
+        assert train.batch_tokens % (train.seq_len * nproc) == 0
+
+
+def test_longer_runs_get_larger_batches() -> None:
+    sizes = [resolved(CPU_BOX, f"train.tokens={tokens}").config.train.batch_tokens for tokens in (1e6, 1e8, 1e10)]
+    assert sizes == sorted(set(sizes))
+
+
+def test_settling_fills_in_what_depends_on_the_length() -> None:
+    result = settle(resolved(), 1000, "as asked for", step_s=0.5)
+    config = result.config
+    assert config.train.steps == 1000
+    assert "auto" not in (config.schedule.warmup_steps, config.eval.every_steps, config.checkpoint.every_steps)
+    assert 1000 // config.checkpoint.every_steps >= 4
+
+
+def test_settling_a_single_step_is_possible() -> None:
+    config = settle(resolved(CPU_BOX, "optim.kind=adamw"), 1, "as asked for", step_s=None).config
+    assert config.schedule.warmup_steps == 0
+    assert config.eval.every_steps == config.checkpoint.every_steps == 1
+
+
+def test_resolved_round_trips_through_json() -> None:
+    import json
+
+    result = settle(resolved(), 10, "test", step_s=1.0)
+    assert Resolved.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
+def test_a_value_of_the_wrong_kind_cannot_be_derived() -> None:
+    with pytest.raises(ValueError, match="micro_batch"):
+        resolved().with_value("train.micro_batch", -1, "nonsense")
+    with pytest.raises(AssertionError, match="no field"):
+        resolved().with_value("train.micro_bach", 1, "typo")
