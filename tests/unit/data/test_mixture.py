@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tuitrain.data.mixture import MAX_PERIOD, Mixture
@@ -34,6 +34,7 @@ def test_every_prefix_is_within_one_of_the_exact_share(weights):
 
 
 @given(weights=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=6))
+@example(weights=[512.0, 0.00390625, 0.00390625])
 @settings(deadline=None, max_examples=20)
 def test_weights_of_many_digits_are_rounded_once_and_then_kept_exactly(weights):
     mixture = Mixture(weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -49,6 +50,17 @@ def test_more_shards_than_are_kept_open(make_shards):
     assert len(shards.shards) == 300
     assert shards.tokens(0, 600)[::2].tolist() == [number % 9 + 1 for number in range(300)]
     assert shards.tokens(0, 2).tolist() == [1, 0]
+
+
+def test_several_threads_may_read_at_once(make_shards):
+    shards = make_shards([[number % 9 + 1] for number in range(400)], shard_tokens=2)
+
+    def read(seed):
+        for number in np.random.default_rng(seed).integers(0, 400, 500).tolist():
+            assert shards.tokens(2 * number, 2 * number + 2).tolist() == [number % 9 + 1, 0]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(8)))
 
 
 def test_nothing_is_visible_before_commit_and_nothing_left_after_abort(tmp_path):
