@@ -202,8 +202,8 @@ class EvalSection(Section):
     """Early stopping: evaluations without improvement before the run saves and stops; null never stops early."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """Smallest drop in validation loss that counts as improvement (nats per token)."""
-    prompts: tuple[str, ...] = ("def ", "import ", '"""Return ', "class ")
-    """Continued by the model at every evaluation, so progress can be read."""
+    prompts: tuple[str, ...] = ("def", "import", '    """Return', "class")
+    """Continued by the model at every evaluation, so progress can be read. No white space at the end: tokens begin with it."""
     sample_tokens: Annotated[int, Field(ge=0, le=4096)] = 48
     """Tokens generated per prompt; 0 turns samples off."""
     temperature: Annotated[float, Field(ge=0)] = 0.8
