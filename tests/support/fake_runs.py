@@ -12,8 +12,7 @@ import math
 import os
 import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from tuitrain.runs.status import ProcessId, Status, write_status
 from tuitrain.runs.store import Run
 
 START_S = 1_760_000_000.0
-"""When every recorded run begins: 2025-10-09 08:53:20 UTC."""
+"""2025-10-09 08:53:20 UTC."""
 VOCABULARY = 4096
 TOKENS_PER_STEP = 8192
 Story = Literal["live", "resumed", "finished", "failed", "killed", "paused", "loading", "gone", "hostile", "fresh"]
@@ -89,23 +88,20 @@ class Script:
     hostile: bool = False
 
 
+PHASES = (("data", "tokenising 412 files", 4), ("model", "", 1), ("probe", "micro-batch 8", 6), ("compile", "", 9))
+
+
 def write_attempt(writer: EventWriter, clock: Clock, script: Script) -> None:
     """One attempt from its first phase to its last step; no ending."""
     random = np.random.default_rng(script.attempt)
-    for phase, detail, seconds in (
-        ("data", "tokenising 412 files", 4),
-        ("model", "", 1),
-        ("probe", "micro-batch 8", 6),
-        ("compile", "", 9),
-    ):
+    for phase, detail, seconds in PHASES:
         writer.emit("phase", step=script.first - 1, name=phase, detail=detail, done_frac=None)
         clock.pass_s(seconds)
     writer.emit(
         "run_start", step=script.first - 1, attempt=script.attempt, resumed_from_step=script.first - 1,
-        total_steps=script.total,
-        tokens_per_step=TOKENS_PER_STEP, total_tokens=script.total * TOKENS_PER_STEP, world_size=1, device="cpu (fake)",
-        precision="bf16-mixed", precision_reason="the CPU multiplies bf16 natively", attention="sdpa", parameters=11_200_000,
-        attention_reason="fastest that passed", flop_per_token=7.4e7, flop_convention="dense", peak_flop_per_s=2.9e12, pid=1,
+        total_steps=script.total, tokens_per_step=TOKENS_PER_STEP, total_tokens=script.total * TOKENS_PER_STEP,
+        world_size=1, device="cpu (fake)", precision="bf16-mixed", precision_reason="native bf16", attention="sdpa", pid=1,
+        attention_reason="", parameters=11_200_000, flop_per_token=7.4e7, flop_convention="dense", peak_flop_per_s=2.9e12,
         host=socket.gethostname(), start_time_s=START_S, micro_batch=8, grad_accum=2, seq_len=512,
     )  # fmt: skip
     writer.emit("plan", step=script.first - 1, **plan_event(script.total))
@@ -252,18 +248,11 @@ def _write_folder(run: Run, story: Story, total: int) -> None:
     (run.path / "config.toml").write_text("[run]\nname = 'demo'\n")
     config = {"run": {"name": "demo"}, "schedule": {"kind": "cosine"}, "train": {"steps": total}}
     (run.path / "resolved.json").write_text(json.dumps({"config": config}))
-    plan = {
-        "memory": {"capacity_bytes": 24 * 2**30},
-        "explain": {"time.tokens_per_s": "tokens_per_s = tokens_per_step / step_s\n  = 8192 / 0.602 s"},
-    }
+    formula = "tokens_per_s = tokens_per_step / step_s\n  = 8192 / 0.602 s"
+    plan = {"memory": {"capacity_bytes": 24 * 2**30}, "explain": {"time.tokens_per_s": formula}}
     (run.path / "plan.json").write_text(json.dumps(plan))
-    lines = [
-        f"tuitrain: attempt 1 of {run.run_id}",
-        "loading [train] split",
-        "\r 10%|#   |\r 90%|####|",
-        "self-test: sdpa ok",
-        "training",
-    ]
+    progress = "\r 10%|#   |\r 90%|####|"
+    lines = [f"tuitrain: attempt 1 of {run.run_id}", "loading [train] split", progress, "self-test: sdpa ok", "training"]
     if story == "hostile":
         lines.append(HOSTILE)
     if story != "fresh":
@@ -274,73 +263,40 @@ def _write_folder(run: Run, story: Story, total: int) -> None:
 
 def _write_status(run: Run, state: str, now_s: float, *, alive: bool) -> None:
     """A live run's process is the one that runs the test."""
-    nobody = ProcessId(pid=2**22 - 3, start_time_s=START_S)
-    me = ProcessId.current() if alive else nobody
-    write_status(
-        run.path,
-        Status(
-            state=state,
-            host=socket.gethostname(),
-            attempt=1,
-            supervisor=me,
-            trainer=me,
-            heartbeat_s=now_s - 1,
-            progress_s=now_s - 1,
-        ),
-    )
+    me = ProcessId.current() if alive else ProcessId(pid=2**22 - 3, start_time_s=START_S)
+    beat = {"heartbeat_s": now_s - 1, "progress_s": now_s - 1}
+    write_status(run.path, Status(state=state, host=socket.gethostname(), attempt=1, supervisor=me, trainer=me, **beat))
 
 
-def write_long_log(
-    events_dir: Path, *, steps: int, total: int | None = None, noise: Callable[[int], float] | None = None
-) -> None:
+def write_long_log(events_dir: Path, *, steps: int, total: int | None = None) -> None:
     """A log of many steps in one write, for benchmarks: the lines an EventWriter would append one by one."""
     events_dir.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(7)
     total = total or steps
-    head = {
-        "total_steps": total,
-        "tokens_per_step": TOKENS_PER_STEP,
-        "total_tokens": total * TOKENS_PER_STEP,
-        "resumed_from_step": 0,
-        "attempt": 1,
-    }
-    lines, now_ns, seq = [], int(START_S * 1e9), 0
+    lines, now_ns = [], int(START_S * 1e9)
 
-    def add(kind: str, step: int, data: dict[str, Any]) -> None:
-        nonlocal seq
-        seq += 1
-        lines.append(encode_line(Event(seq=seq, t_ns=now_ns, rank=0, step=step, kind=kind, data=data)))
+    def add(kind: str, step: int, **data: Any) -> None:
+        lines.append(encode_line(Event(seq=len(lines) + 1, t_ns=now_ns, rank=0, step=step, kind=kind, data=data)))
 
-    add("run_start", 0, head)
-    add("plan", 0, plan_event(total))
-    add("phase", 0, {"name": "train", "detail": "", "done_frac": None})
-    jitter = random.normal(0, 0.06, steps).tolist() if noise is None else [noise(step) for step in range(steps)]
+    whole = {"tokens_per_step": TOKENS_PER_STEP, "total_tokens": total * TOKENS_PER_STEP}
+    add("run_start", 0, total_steps=total, resumed_from_step=0, attempt=1, **whole)
+    add("plan", 0, **plan_event(total))
+    add("phase", 0, name="train", detail="", done_frac=None)
+    jitter = np.random.default_rng(7).normal(0, 0.06, steps).tolist()
     for step in range(1, steps + 1):
         now_ns += 660_000_000
-        add("step", step, step_fields(step, total, loss_at(step, total) + jitter[step - 1], 0.66, 1 + abs(jitter[step - 1])))
+        noise = jitter[step - 1]
+        add("step", step, **step_fields(step, total, loss_at(step, total) + noise, 0.66, 1 + abs(noise)))
         if step % max(1, steps // 50) == 0:
             loss = loss_at(step, total) + 0.07
-            add("eval", step, {"loss": loss, "bits_per_byte": loss / 2.3, "tokens": 1, "bytes": 3, "eval_s": 1.0, "best": True})
+            add("eval", step, loss=loss, bits_per_byte=loss / 2.3, tokens=1, bytes=3, eval_s=1.0, best=True)
             add(
                 "checkpoint",
                 step,
-                {
-                    "path": f"checkpoints/step-{step:08d}",
-                    "bytes": 1,
-                    "save_s": 1.0,
-                    "ok": True,
-                    "reason": "schedule",
-                    "removed": [],
-                },
+                path=f"checkpoints/step-{step:08d}",
+                bytes=1,
+                save_s=1.0,
+                ok=True,
+                reason="schedule",
+                removed=[],
             )
     (events_dir / "rank00000.jsonl").write_bytes(b"".join(lines))
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-    """Whether the condition came true in time."""
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return condition()

@@ -12,7 +12,7 @@ def open_interface(*, ascii_only: bool, run_id: str | None = None) -> int:
     from tuitrain.tui.terminal import can_draw, wants_ascii
 
     ascii_only = ascii_only or wants_ascii()
-    if not can_draw(stdin_is_tty=sys.stdin.isatty(), stdout_is_tty=sys.stdout.isatty()):
+    if not can_draw((sys.stdin, sys.stdout, sys.stderr)):
         return _show_plain(ascii_only=ascii_only, run_id=run_id)
     # Textual takes 0.3-0.7 s to import: only what opens the interface pays for it.
     from tuitrain.cli.diagnostics import say

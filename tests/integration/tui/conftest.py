@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 
 import pytest
@@ -80,9 +79,5 @@ def opened(tmp_path):
 
 def shown(pilot):
     """The whole screen as text."""
-    return "\n".join("".join(segment.text for segment in line).rstrip() for line in pilot.app.screen._compositor.render_strips())
-
-
-def pid_is_ours(pid):
-    """Whether a recorded 'trainer' is this test process: nothing may ever kill it."""
-    return pid == os.getpid()
+    rows = pilot.app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in row).rstrip() for row in rows)

@@ -21,7 +21,6 @@ WAY_TO = {
     RUNS: [], RUN: ["enter"], CHART: ["enter", "z"], SAMPLES: ["enter", "s"], LOG: ["enter", "l"], ALERTS: ["enter", "a"],
     EXPLAIN: ["enter", "i"],
 }  # fmt: skip
-EVERY = [(where, action.id) for where in SCREENS for action in on_screen(where)]
 
 
 @pytest.fixture
@@ -33,17 +32,44 @@ def jobs(monkeypatch):
     return asked
 
 
-@pytest.mark.parametrize(("where", "action_id"), EVERY, ids=[f"{where}-{action}" for where, action in EVERY])
-async def test_every_action_is_answered(opened, jobs, monkeypatch, where, action_id):
+@pytest.mark.parametrize("where", SCREENS)
+async def test_every_key_of_a_screen_does_its_action(opened, jobs, monkeypatch, where):
+    """Each key once, from the screen that lists it; the method must have run, and nothing may have broken."""
+    ran = []
+    async with opened(["resumed", "finished"], keys=WAY_TO[where]) as pilot:
+        app, screen = pilot.app, pilot.app.screen
+        assert where == screen.WHERE
+        monkeypatch.setattr(app, "action_command_palette", lambda: ran.append("palette"))  # Textual's own ctrl+p
+        actions = sorted(on_screen(where), key=lambda action: action.id in ("back", "home", "quit"))
+        for action in actions:
+            target = app if action.call.startswith("app.") else screen
+            monkeypatch.setattr(target, f"action_{action.method}", lambda name=action.id: ran.append(name))
+            for key in action.keys.split(","):
+                ran.clear()
+                await pilot.press(key)
+                assert ran == [action.id], f"{key} on {where}"
+
+
+@pytest.mark.parametrize("where", SCREENS)
+async def test_every_action_of_a_screen_works(opened, jobs, monkeypatch, where):
+    """The actions themselves, one after the other; after each the interface is still there."""
     monkeypatch.setattr("tuitrain.tui.screens.runs.RunsScreen.action_demo", lambda self: jobs.append(("demo", "")))
-    action = next(each for each in on_screen(where) if each.id == action_id)
-    for key in action.keys.split(","):
-        async with opened(["resumed", "finished"], keys=WAY_TO[where]) as pilot:
-            assert pilot.app.screen.WHERE == where
-            await pilot.press(key)
-            await pilot.pause(0.02)
-            assert action_id == "quit" or pilot.app.is_running
-        assert pilot.app._exception is None
+    async with opened(["resumed", "finished"], keys=WAY_TO[where]) as pilot:
+        app, screen = pilot.app, pilot.app.screen
+        for action in sorted(on_screen(where), key=lambda action: action.id in ("back", "home", "quit")):
+            if app.screen is not screen:  # back and home left it: go there again
+                for key in WAY_TO[where]:
+                    await pilot.press(key)
+                screen = app.screen
+            await screen.run_action(action.call)
+            await pilot.pause()
+            if action.id == "quit":
+                break
+            assert app.is_running, action.id
+            while app.screen is not screen and len(app.screen_stack) > 1 and screen in app.screen_stack:
+                app.pop_screen()
+                await pilot.pause()
+    assert app._exception is None
 
 
 async def test_the_live_run_is_selected_and_enter_opens_it(opened):
@@ -110,10 +136,15 @@ async def test_a_demo_that_cannot_start_says_why(opened, monkeypatch):
 def requests(app):
     """What was asked of the trainer of the newest run."""
     run = app.bridge.store.list()[0]
-    return [json.loads(line)["command"] for line in run.control_file.read_text().splitlines()] if run.control_file.exists() else []
+    return (
+        [json.loads(line)["command"] for line in run.control_file.read_text().splitlines()] if run.control_file.exists() else []
+    )
 
 
-@pytest.mark.parametrize(("story", "key", "command"), [("live", "P", "pause"), ("paused", "P", "resume"), ("live", "S", "save")])
+ASKED = [("live", "P", "pause"), ("paused", "P", "resume"), ("live", "S", "save")]
+
+
+@pytest.mark.parametrize(("story", "key", "command"), ASKED)
 @pytest.mark.parametrize("where", [RUNS, RUN, CHART])
 async def test_capitals_ask_the_trainer(opened, story, key, command, where):
     async with opened([story], keys=WAY_TO[where]) as pilot:
@@ -161,7 +192,6 @@ async def test_deleting_needs_the_name(opened):
         await settled(pilot)
         assert "that is not its name" in shown(pilot)
         assert run.path.is_dir()
-        await pilot.press(*run.run_id.removeprefix("demo").replace("-", "~")) if False else None
         pilot.app.screen.query_one("Input").value = run.run_id
         await pilot.press("enter")
         await until(pilot, lambda: not run.path.exists())
@@ -206,9 +236,19 @@ async def test_tab_makes_another_chart_the_large_one(opened):
         assert "[learning rate]" in shown(pilot)
 
 
+VIEW_KEYS = (
+    ("y", "robust y"),
+    ("full_stop", "ema 0.95"),
+    ("r", "all 1"),
+    ("x", "tokens"),
+    ("space", "frozen"),
+    ("0", "plan 0"),
+)
+
+
 async def test_view_keys_change_the_view_and_say_so(opened):
     async with opened(["live"], keys=["enter"], total=1200) as pilot:
-        for key, words in (("y", "robust y"), ("full_stop", "ema 0.95"), ("r", "all 1"), ("x", "tokens"), ("space", "frozen"), ("0", "plan 0")):
+        for key, words in VIEW_KEYS:
             await pilot.press(key)
             await settled(pilot)
             assert words in shown(pilot), f"after {key}"

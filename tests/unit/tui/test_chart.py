@@ -14,6 +14,11 @@ from tuitrain.tui.render.options import ChartOptions
 from tuitrain.tui.render.spans import line_width
 from tuitrain.tui.theme import STYLE_NAMES
 
+LOOKS = (
+    ChartOptions(),
+    ChartOptions(x_axis="time", range="all", cursor_step=30.0),
+    ChartOptions(x_axis="tokens", range="tail"),
+)
 SIZES = [(24, 6), (40, 9), (60, 12), (100, 20), (196, 40)]
 
 
@@ -22,11 +27,7 @@ SIZES = [(24, 6), (40, 9), (60, 12), (100, 20), (196, 40)]
 def test_every_chart_of_every_story_is_a_rectangle_of_known_styles(view_of, story, metric):
     view = view_of(story, total=240)
     for width, height in SIZES:
-        for options in (
-            ChartOptions(),
-            ChartOptions(x_axis="time", range="all", cursor_step=30.0),
-            ChartOptions(x_axis="tokens", range="tail"),
-        ):
+        for options in LOOKS:
             rows = chart_pane(view, metric, options, width, height, active=True)
             assert [line_width(row) for row in rows] == [width] * height
             assert {style for row in rows for _, style in row} <= STYLE_NAMES
@@ -100,6 +101,20 @@ def test_the_crosshair_reads_out_the_nearest_step(view_of):
 )
 def test_an_empty_chart_says_what_it_waits_for(view_of, story, key, words):
     assert words in render_text(view_of(story), key, 90, 12)
+
+
+def test_an_empty_chart_claims_no_range_and_a_narrow_one_is_brief(view_of):
+    view = view_of("loading")
+    assert "plan 0" not in render_text(view, "loss", 90, 12)
+    assert "loading data (41%)" in render_text(view, "grad", 40, 9)
+    assert "waiting" not in render_text(view, "grad", 40, 9)
+
+
+def test_a_run_of_one_step_has_no_ticks_between_steps(view_of):
+    view = view_of("live", total=240)
+    view.state.steps.cut_after("step", 1)
+    labels = render_text(view, "loss", 90, 12, options=ChartOptions(range="frozen", window=(0.0, 2.0))).splitlines()[-2]
+    assert "0.5" not in labels
 
 
 def test_no_peak_no_mfu_and_the_chart_says_so(view_of):

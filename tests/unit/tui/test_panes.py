@@ -101,11 +101,9 @@ def test_the_list_has_one_line_per_run(view_of, width):
 
 def test_hostile_text_is_harmless_everywhere(view_of):
     view = view_of("hostile")
-    text = "\n".join((
-        dashboard(view, width=120, height=40, log=[HOSTILE]),
-        dashboard(view, width=60, height=20, log=[HOSTILE]),
-        plain(note_lines(view, 100)), plain([alert_line(view, 100)]), plain(sample_body(view, 400, 60)), step_line(view), summary(view),
-    ))  # fmt: skip
+    parts = [dashboard(view, width=width, height=40, log=[HOSTILE]) for width in (60, 120)]
+    parts += [plain(note_lines(view, 100)), plain([alert_line(view, 100)]), plain(sample_body(view, 400, 60))]
+    text = "\n".join([*parts, step_line(view.state), summary(view.state)])
     assert not any(ord(char) < 32 and char != "\n" for char in text), "a control character"
     assert "\x9b" not in text
     assert "\u202e" not in text
@@ -125,13 +123,13 @@ def test_the_plain_dashboard_fits(view_of, width, height, glyphs):
 
 
 def test_step_lines(view_of):
-    assert step_line(view_of("live")).startswith("step 492/1,200  41%  loss 2.612 (plan 2.629)  12.3k tok/s  MFU 31%")
-    assert step_line(view_of("loading")) == "loading data  tokenising Lib/asyncio (7 of 17 MB)  41%"
+    assert step_line(view_of("live").state).startswith("step 492/1,200  41%  loss 2.612 (plan 2.629)  12.3k tok/s  MFU 31%")
+    assert step_line(view_of("loading").state) == "loading data  tokenising Lib/asyncio (7 of 17 MB)  41%"
 
 
 def test_the_summary_puts_plan_and_actual_side_by_side(view_of):
     view = view_of("finished")
-    text = summary(view)
+    text = summary(view.state)
     assert text.startswith("finished after step 1,200 of 1,200: all steps done")
     for name in ("time", "speed", "loss", "bits per byte", "memory"):
         row = next(row for row in text.splitlines() if row.startswith(name))
@@ -149,6 +147,26 @@ def test_a_thinned_state_keeps_the_newest_step_and_shares_nothing(view_of):
     assert copy.steps.last("loss") == state.steps.last("loss")
     state.steps.cut_after("step", 10)
     assert copy.steps.last("step") == 1200
+
+
+def test_without_a_plan_event_the_plan_file_is_the_plan(view_of):
+    view = view_of("live", total=240)
+    view.state.plan.clear()
+    document = {
+        "loss": {"predicted": 2.0, "curve": [[0, 8.3], [240, 2.0]]}, "memory": {"peak_bytes": 1e9},
+        "time": {"tokens_per_s": 9000.0, "mfu": None, "hours": {"low": 1, "mid": 2, "high": 3}},
+    }  # fmt: skip
+    view = dataclasses.replace(view, plan=document)
+    assert tile(view, "speed").below == "plan 9k"
+    assert tile(view, "mfu").drift is None
+    assert view.planned("duration_s") == 7200
+    assert tile(view, "loss").below.startswith("plan 5.")
+
+
+def test_a_finished_run_says_what_comes_next(view_of):
+    assert "`tuitrain chat demo-20251009-085320-finished` talks to it" in plain(
+        header_lines(view_of("finished", total=240), 100)
+    )
 
 
 def test_samples_are_scrubbed_by_step(view_of):

@@ -16,9 +16,8 @@ from tuitrain.tui.screens.run import RunScreen
 from tuitrain.tui.screens.runs import RunsScreen
 from tuitrain.tui.theme import ANSI, DARK, LIGHT, STYLE_NAMES, palette_of, style
 
-SCREEN_CLASSES = {
-    cls.WHERE: cls for cls in (RunsScreen, RunScreen, ChartScreen, SamplesScreen, LogScreen, AlertsScreen, ExplainScreen)
-}
+CLASSES = (RunsScreen, RunScreen, ChartScreen, SamplesScreen, LogScreen, AlertsScreen, ExplainScreen)
+SCREEN_CLASSES = {cls.WHERE: cls for cls in CLASSES}
 
 
 @pytest.mark.parametrize("where", SCREENS)

@@ -27,7 +27,20 @@ def test_locale_decides(environ, ascii_only):
     assert wants_ascii(environ) is ascii_only
 
 
-def test_a_dumb_terminal_or_a_pipe_is_no_place_to_draw():
-    assert can_draw(stdin_is_tty=True, stdout_is_tty=True, environ={"TERM": "xterm"})
-    assert not can_draw(stdin_is_tty=True, stdout_is_tty=True, environ={"TERM": "dumb"})
-    assert not can_draw(stdin_is_tty=True, stdout_is_tty=False, environ={"TERM": "xterm"})
+class Stream:
+    def __init__(self, tty):
+        self.tty = tty
+
+    def isatty(self):
+        return self.tty
+
+
+@pytest.mark.parametrize("redirected", [0, 1, 2])
+def test_a_dumb_terminal_or_a_redirected_stream_is_no_place_to_draw(redirected):
+    streams = [Stream(True), Stream(True), Stream(True)]
+    assert can_draw(streams, {"TERM": "xterm"})
+    assert not can_draw(streams, {"TERM": "dumb"})
+    streams[redirected] = Stream(False)
+    assert not can_draw(streams, {"TERM": "xterm"})
+    streams[redirected] = None  # a closed one
+    assert not can_draw(streams, {"TERM": "xterm"})

@@ -1,0 +1,158 @@
+"""The panes around the charts: tabs, alerts, log, samples. Everything a run or a model wrote passes `clean` here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from tuitrain.events import Event
+from tuitrain.text import clean, clean_line
+from tuitrain.tui.render.format import count, number
+from tuitrain.tui.render.glyphs import Glyphs
+from tuitrain.tui.render.metrics import METRICS
+from tuitrain.tui.render.spans import BLANK, Line, cut_text, fit, frame, spread, text_width
+from tuitrain.tui.render.view import RunView
+
+_TAB_SPACES = 4
+
+
+def tab_line(active: str, width: int) -> Line:
+    """The charts by name, the main one in brackets."""
+    spans: list[tuple[str, str]] = []
+    for metric in METRICS:
+        on = metric.key == active
+        spans.append((f"[{metric.title}]" if on else f" {metric.title} ", "tab.on" if on else "tab"))
+    return spread(tuple(spans), (("tab next chart", "dim"),), width)
+
+
+def note_text(event: Event) -> tuple[str, str]:
+    """(what an alert says, its style)."""
+    data = event.data
+    if event.kind == "warning":
+        hint = clean_line(str(data.get("hint") or ""))
+        return clean_line(str(data.get("message", ""))) + (f" - {hint}" if hint else ""), "bad"
+    if event.kind == "guard":
+        value, limit = number(event.number("value")), number(event.number("limit"))
+        reason = clean_line(str(data.get("reason", ""))).replace("_", " ")
+        return f"guard: {reason} {value} (limit {limit}): {clean_line(str(data.get('action', '')))}", "bad"
+    if event.kind == "checkpoint":
+        return f"checkpoint failed: {clean_line(str(data.get('error') or 'unknown reason'))}", "bad"
+    done = "done" if data.get("ok") else "refused"
+    return clean_line(f"{data.get('command', '')}: {done} - {data.get('detail', '')}"), "good" if data.get("ok") else "bad"
+
+
+def note_lines(view: RunView, width: int) -> list[Line]:
+    """Every alert in a line, newest first: time, step, text."""
+    rows = []
+    for event in reversed(view.state.notes):
+        text, style = note_text(event)
+        stamp = f"{clock(event)} step {count(event.step):>7}  "
+        rows.append(fit(((stamp, "dim"), (cut_text(text, width - len(stamp), view.glyphs.ellipsis), style)), width))
+    return rows or [fit((("nothing happened that you should know of", "dim"),), width)]
+
+
+def alert_line(view: RunView, width: int) -> Line:
+    """The newest alert in one line, with how many there are; blank when there is none."""
+    notes = [event for event in view.state.notes if event.kind != "control_ack"]
+    if not notes:
+        return BLANK
+    text, style = note_text(notes[-1])
+    head = f"! {len(notes)} alert{'s' if len(notes) != 1 else ''}: "
+    tail = "  a shows all"
+    room = width - len(head) - len(tail)
+    shown = cut_text(f"{clock(notes[-1])} {text}", room, view.glyphs.ellipsis)
+    return fit(((head, "alert"), (shown, style), (tail, "dim")), width)
+
+
+def clock(event: Event) -> str:
+    """'14:02:07', local time."""
+    return time.strftime("%H:%M:%S", time.localtime(event.t_ns / 1e9))
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Clean text in lines of at most `width` cells; its own line breaks stay."""
+    rows: list[str] = []
+    for raw in clean(text).expandtabs(_TAB_SPACES).split("\n"):
+        rest = raw
+        while text_width(rest) > width > 1:
+            piece = cut_text(rest, width)
+            rows.append(piece)
+            rest = rest[len(piece) :]
+        rows.append(rest)
+    return rows
+
+
+def fill(text: str, width: int) -> list[str]:
+    """Prose in lines of at most `width` cells, broken between words; indents and line breaks of the text stay."""
+    rows: list[str] = []
+    for raw in clean(text).expandtabs(_TAB_SPACES).split("\n"):
+        indent = raw[: len(raw) - len(raw.lstrip())]
+        row = indent
+        for word in raw.split():
+            if row.strip() and text_width(row) + 1 + text_width(word) > width:
+                rows.append(row)
+                row = indent
+            row += f" {word}" if row.strip() else word
+        rows += wrap(row, width)
+    return rows
+
+
+def log_lines(lines: Sequence[str], width: int, height: int, glyphs: Glyphs) -> list[Line]:
+    """The last lines of a log, cut to the width."""
+    shown = lines[-height:] if height > 0 else ()
+    return [((cut_text(clean_line_keep(each), width, glyphs.ellipsis), "log"),) for each in shown]
+
+
+def clean_line_keep(text: str) -> str:
+    """One line, cleaned; its spacing stays, for logs are aligned."""
+    return clean(text).replace("\n", " ").expandtabs(_TAB_SPACES)
+
+
+def log_pane(lines: Sequence[str], width: int, height: int, glyphs: Glyphs, *, following: bool = True) -> list[Line]:
+    """The end of the log in a frame."""
+    note: Line = (("following" if following else "held", "dim"),)
+    rows = log_lines(lines, width - 2, height - 2, glyphs) or [(("nothing written yet", "dim"),)]
+    return frame(rows, width, height, glyphs, title=(("log", "title"),), right=note)
+
+
+def sample_steps(events: Sequence[Event]) -> list[int]:
+    """Steps with samples, ascending, each once."""
+    return sorted({event.step for event in events})
+
+
+def sample_body(view: RunView, step: int, width: int) -> list[Line]:
+    """What the model wrote at a step: each prompt, and how it went on."""
+    newest: dict[int, Event] = {}
+    for event in view.state.samples:
+        if event.step == step:
+            newest[int(event.number("index")) if event.data.get("index") is not None else len(newest)] = event
+    rows: list[Line] = []
+    for _, event in sorted(newest.items()):
+        prompt, text = str(event.data.get("prompt", "")), str(event.data.get("text", ""))
+        if rows:
+            rows.append(BLANK)
+        rows += prompted(prompt, text, width)
+    return rows
+
+
+def prompted(prompt: str, text: str, width: int) -> list[Line]:
+    """The prompt in one style, the continuation in another, wrapped as one text."""
+    shown_prompt = clean(prompt)
+    rows, left = [], len(shown_prompt.expandtabs(_TAB_SPACES))
+    for row in wrap(shown_prompt + clean(text), max(2, width)):
+        head, tail = row[:left], row[left:]
+        left = max(0, left - len(row) - (1 if left > len(row) else 0))
+        rows.append(tuple(span for span in ((head, "prompt"), (tail, "sample")) if span[0]))
+    return rows
+
+
+def sample_pane(view: RunView, index: int | None, width: int, height: int) -> list[Line]:
+    """Samples of one step in a frame. `index` counts steps with samples; None is the newest."""
+    steps = sample_steps(view.state.samples)
+    if not steps:
+        empty = [(("samples come with each evaluation", "dim"),)]
+        return frame(empty, width, height, view.glyphs, title=(("samples", "title"),))
+    at = len(steps) - 1 if index is None else min(max(0, index), len(steps) - 1)
+    note: Line = ((f"{at + 1} of {len(steps)}  [ older  ] newer", "dim"),)
+    title: Line = (("samples", "title"), (f" @ step {count(steps[at])}", "value"))
+    return frame(sample_body(view, steps[at], width - 2), width, height, view.glyphs, title=title, right=note)

@@ -1,0 +1,1 @@
+"""Screens: what is on them, what their keys do. They paint from shared state; threads never touch them."""

@@ -1,0 +1,166 @@
+"""Long texts of a run on the whole screen: log, samples, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+
+from tuitrain.tui.actions import ALERTS, LOG, SAMPLES, bindings
+from tuitrain.tui.bridge import RunTail
+from tuitrain.tui.render.format import count, size
+from tuitrain.tui.render.panes import log_lines, note_lines, sample_body, sample_steps
+from tuitrain.tui.render.view import RunView
+from tuitrain.tui.screens.base import TuiScreen
+from tuitrain.tui.widgets.footer_bar import FooterBar
+from tuitrain.tui.widgets.pager import Pager
+
+
+class PagerScreen(TuiScreen):
+    """A pager that shows something of a run, and keeps showing it while the run goes on."""
+
+    FOLLOW = False
+
+    def __init__(self, tail: RunTail) -> None:
+        super().__init__()
+        self.tail = tail
+        self._painted: object = None
+
+    def compose(self) -> ComposeResult:
+        """The pager and the keys."""
+        yield Pager("pager", self.glyphs, follow=self.FOLLOW)
+        yield FooterBar(self.WHERE, ascii_only=self.glyphs.ascii_only)
+
+    def on_mount(self) -> None:
+        """Look again at the terminal's pace."""
+        self.call_after_refresh(self.paint)
+        self.set_interval(self.tui.frame_s, self.paint)
+
+    @property
+    def pager(self) -> Pager:
+        """The text."""
+        return self.query_one(Pager)
+
+    def version(self) -> object:
+        """Changes when the text does."""
+        return self.tail.feed.version
+
+    def fill(self) -> None:
+        """Give the pager its text. The feed's lock is held."""
+        raise NotImplementedError
+
+    def paint(self) -> None:
+        """Show the text when it, or the size, changed."""
+        if not self.on_stage or self.pager.size.area == 0:
+            return
+        now = (self.version(), self.pager.size, self.app.theme)
+        if now == self._painted:
+            return
+        self._painted = now
+        with self.tail.feed.lock:
+            self.fill()
+        self.query_one(FooterBar).show_keys()
+
+    def view(self) -> RunView:
+        """The run now."""
+        return RunView(
+            run_id=self.tail.run_folder.run_id, state=self.tail.feed.state, now_s=self.tui.clock(), glyphs=self.glyphs
+        )
+
+    def _move(self, change: Callable[[int], int]) -> None:
+        self.pager.move(change)
+
+    def action_page_up(self) -> None:
+        """One line up."""
+        self._move(lambda offset: offset - 1)
+
+    def action_page_down(self) -> None:
+        """One line down."""
+        self._move(lambda offset: offset + 1)
+
+    def action_page_back(self) -> None:
+        """One page up."""
+        self._move(lambda offset: offset - self.pager.page)
+
+    def action_page_on(self) -> None:
+        """One page down."""
+        self._move(lambda offset: offset + self.pager.page)
+
+    def action_page_first(self) -> None:
+        """The first line."""
+        self._move(lambda offset: 0)
+
+    def action_page_last(self) -> None:
+        """The last page."""
+        self.pager.to_end()
+
+
+class LogScreen(PagerScreen):
+    """The end of train.log, followed while its last line is in sight."""
+
+    WHERE = LOG
+    BINDINGS = bindings(LOG)
+    FOLLOW = True
+
+    def version(self) -> object:
+        """Changes when the log does."""
+        return self.tail.log.version
+
+    def fill(self) -> None:
+        """The lines kept, and what came before them."""
+        log = self.tail.log
+        rows = log_lines(log.lines, self.pager.inner_width, len(log.lines), self.glyphs)
+        before = f"{size(log.skipped_bytes)} before this" if log.skipped_bytes else ""
+        self.pager.fill(rows or [(("nothing written yet", "dim"),)], (("log", "title"), (f" {log.path.name}", "dim")), before)
+
+
+class SamplesScreen(PagerScreen):
+    """What the model wrote at one step; [ and ] go through the steps."""
+
+    WHERE = SAMPLES
+    BINDINGS = bindings(SAMPLES)
+
+    def __init__(self, tail: RunTail) -> None:
+        super().__init__(tail)
+        self._index: int | None = None
+
+    def version(self) -> object:
+        """Changes with the run and with the step looked at."""
+        return len(self.tail.feed.state.samples), self._index
+
+    def fill(self) -> None:
+        """The samples of the step looked at."""
+        steps = sample_steps(self.tail.feed.state.samples)
+        if not steps:
+            self.pager.fill([(("samples come with each evaluation", "dim"),)], (("samples", "title"),))
+            return
+        at = len(steps) - 1 if self._index is None else min(self._index, len(steps) - 1)
+        rows = sample_body(self.view(), steps[at], self.pager.inner_width)
+        self.pager.fill(rows, (("samples", "title"), (f" @ step {count(steps[at])}", "value")), f"{at + 1} of {len(steps)}")
+
+    def _scrub(self, by: int) -> None:
+        with self.tail.feed.lock:
+            last = len(sample_steps(self.tail.feed.state.samples)) - 1
+        at = (last if self._index is None else self._index) + by
+        self._index = None if at >= last else max(0, at)
+        self.paint()
+
+    def action_older(self) -> None:
+        """An earlier step."""
+        self._scrub(-1)
+
+    def action_newer(self) -> None:
+        """A later step."""
+        self._scrub(1)
+
+
+class AlertsScreen(PagerScreen):
+    """Warnings, guard trips, failed checkpoints and the trainer's answers, newest first."""
+
+    WHERE = ALERTS
+    BINDINGS = bindings(ALERTS)
+
+    def fill(self) -> None:
+        """All of them."""
+        notes = len(self.tail.feed.state.notes)
+        self.pager.fill(note_lines(self.view(), self.pager.inner_width), (("alerts", "title"),), f"{notes}, newest first")

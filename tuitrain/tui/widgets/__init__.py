@@ -1,0 +1,1 @@
+"""Widgets: thin shells that show the lines a pure renderer made."""
