@@ -37,12 +37,14 @@ def root(
 
         show(f"tuitrain {__version__}")
         raise typer.Exit
+    if ascii_only:
+        os.environ["TUITRAIN_ASCII"] = "1"
     if runs_dir is not None:
         os.environ["TUITRAIN_RUNS_DIR"] = str(runs_dir.expanduser().resolve())
     if context.invoked_subcommand is None:
         from tuitrain.cli.interface import open_interface
 
-        raise typer.Exit(open_interface(ascii_only=ascii_only))
+        raise typer.Exit(open_interface())
 
 
 for module in (demo, plan, train, runs, data, tokenizer, chat, doctor, schema):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tuitrain.errors import EXIT_OK
 
 
-def open_interface(*, ascii_only: bool, run_id: str | None = None) -> int:
+def open_interface(*, ascii_only: bool = False, run_id: str | None = None) -> int:
     """Open the interface, on a run when one is given; returns the exit code. Training never hangs on it."""
     from tuitrain.tui.terminal import can_draw, wants_ascii
 
-    ascii_only = ascii_only or wants_ascii()
+    ascii_only = ascii_only or wants_ascii() or os.environ.get("TUITRAIN_ASCII") == "1"
     if not can_draw((sys.stdin, sys.stdout, sys.stderr)):
         return _show_plain(ascii_only=ascii_only, run_id=run_id)
     # Textual takes 0.3-0.7 s to import: only what opens the interface pays for it.

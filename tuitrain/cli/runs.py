@@ -79,7 +79,7 @@ def watch(
         return watch_plain(found, as_json=as_json)
     from tuitrain.cli.interface import open_interface
 
-    return open_interface(ascii_only=False, run_id=found.run_id)
+    return open_interface(run_id=found.run_id)
 
 
 @group.command("save")

@@ -151,7 +151,7 @@ class TrainSection(Section):
     """torch.compile. `auto` turns it on where the time it saves over the run exceeds the time it takes to compile."""
     loss: Literal["auto", "plain", "chunked"] = "auto"
     """How the loss head is computed. chunked never holds all logits; equal in loss and gradient."""
-    attention: Literal["auto", "flash-attn", "sdpa", "naive"] = "auto"
+    attention: Literal["auto", "flash-attn", "blocked", "sdpa", "naive"] = "auto"
     """Attention backend; `auto` takes the first that passes its self-test on this device."""
 
 

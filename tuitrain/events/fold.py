@@ -21,6 +21,8 @@ STEP_COLUMNS = (
     "tokens_per_s", "mfu_frac", "memory_bytes", "peak_bytes", "loss_scale", "epoch",
 )  # fmt: skip
 EVAL_COLUMNS = ("step", "t_s", "loss", "bits_per_byte", "tokens", "bytes", "eval_s")
+_STEP_NUMBERS = frozenset(STEP_COLUMNS) - {"step", "t_s"}
+_EVAL_NUMBERS = frozenset(EVAL_COLUMNS) - {"step", "t_s"}
 MAX_NOTES = 1000
 
 
@@ -169,15 +171,22 @@ def _step(state: RunState, event: Event) -> None:
         return
     if len(state.steps) and event.step <= state.steps.last("step"):  # a rollback, or a log whose run_start was lost
         _abandon(state, event.step - 1)
-    row = {name: event.number(name) for name in STEP_COLUMNS if name in event.data}
-    state.steps.append(row | {"step": float(event.step), "t_s": event.t_ns / 1e9})
+    state.steps.append(_row(event, _STEP_NUMBERS))
 
 
 def _eval(state: RunState, event: Event) -> None:
     if len(state.evals) and event.step <= state.evals.last("step"):
         state.evals.cut_after("step", event.step - 1)
-    row = {name: event.number(name) for name in EVAL_COLUMNS if name in event.data}
-    state.evals.append(row | {"step": float(event.step), "t_s": event.t_ns / 1e9})
+    state.evals.append(_row(event, _EVAL_NUMBERS))
+
+
+def _row(event: Event, names: frozenset[str]) -> dict[str, float]:
+    """The columns of an event. Numbers are taken as they are: a long log is folded in seconds, and this is where they go."""
+    row = {"step": float(event.step), "t_s": event.t_ns / 1e9}
+    for name, value in event.data.items():
+        if name in names:
+            row[name] = value if type(value) is float else decode_number(value)
+    return row
 
 
 def _sample(state: RunState, event: Event) -> None:

@@ -1,7 +1,7 @@
 """Follow event files that another process is writing.
 
 A reader keeps a byte offset and consumes only through the last newline, so half-written lines are simply not there yet.
-A file that became shorter was replaced: reading starts over and `generation` counts up.
+A file that became shorter, or is another file now, was replaced: reading starts over and `generation` counts up.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ class EventReader:
         self.offset = 0
         self.generation = 0
         self.skipped_lines = 0
+        self._identity: tuple[int, int] | None = None
 
     def read(self, max_bytes: int | None = None) -> list[Event]:
         """Events whose lines are complete, oldest first; at most about `max_bytes` of them. A missing file has none."""
         try:
             with self.path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self.offset:
+                facts = os.fstat(file.fileno())
+                identity = (facts.st_dev, facts.st_ino)
+                if facts.st_size < self.offset or self._identity not in (None, identity):
                     self.offset, self.generation = 0, self.generation + 1
+                self._identity = identity
                 file.seek(self.offset)
                 chunk = file.read() if max_bytes is None else self._read_slice(file.fileno(), max_bytes)
         except FileNotFoundError:

@@ -6,6 +6,7 @@ with the values the trainer will most likely settle on.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from tuitrain.config.schema import Config
 from tuitrain.runs.calibration import measured_hardware
 from tuitrain.runs.home import presets_dir
 from tuitrain.runs.machine import Machine, this_machine
-from tuitrain_planners import EPOCH, Hardware, LossLaw, Plan, PlanRequest, load_law, plan, to_dict, to_text
+from tuitrain_planners import EPOCH, Hardware, LossLaw, Plan, PlanRequest, figures, load_law, plan, to_dict, to_text
 
 CPU_MICRO_BATCH_TOKENS = 8192
 STDLIB_BYTES = 11.2e6
@@ -25,13 +26,35 @@ STDLIB_BYTES_PER_TOKEN = {2048: 2.92, 4096: 3.31, 8192: 3.62, 16384: 3.83, 32768
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """A planner's Plan, and what the run shows of it."""
+    """A planner's Plan, and what a run shows of it."""
 
     plan: Plan
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of plan.json."""
-        return to_dict(self.plan)
+        """The content of plan.json: the planner's document, the fields of the run's plan event, and every explanation."""
+        explained = {name: quantity.explain() for name, quantity in figures(self.plan).items()}
+        return {**to_dict(self.plan), "run": self.event_fields(), "explain": explained}
+
+    def event_fields(self) -> dict[str, Any]:
+        """The plan in the units a trainer measures in: nats per token, bits per byte, bytes of the process."""
+        planned, request = self.plan, self.plan.request
+        nats_per_unit = 1.0
+        bits_per_byte = None
+        if request.law.unit == "bits/byte":
+            assert request.bytes_per_token is not None, "a law in bits per byte is planned with the bytes of a token"
+            nats_per_unit, bits_per_byte = math.log(2) * request.bytes_per_token, planned.loss.value
+        on_cpu = request.hardware.kind == "cpu"  # there the trainer sees its resident set, on CUDA what is allocated
+        peak = planned.memory.device_bytes.mid if on_cpu else planned.memory.step.peak
+        return {
+            "loss": planned.loss.value * nats_per_unit,
+            "bits_per_byte": bits_per_byte,
+            "tokens_per_s": planned.throughput.tokens_per_s.value,
+            "mfu_frac": planned.throughput.mfu.value if planned.throughput.mfu else None,
+            "peak_bytes": int(peak.value),
+            "duration_s": planned.throughput.duration_s.mid.value,
+            "tokens": int(planned.tokens.value),
+            "loss_curve": [[step, loss * nats_per_unit] for step, loss in planned.loss_curve],
+        }
 
     def to_text(self) -> str:
         """One screen."""

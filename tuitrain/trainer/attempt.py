@@ -14,7 +14,7 @@ import torch
 from tuitrain.config.resolve import settle
 from tuitrain.config.resolved import Resolved
 from tuitrain.errors import EXIT_OK, EXIT_RUN_FAILED, RunError
-from tuitrain.files import exclusive_lock
+from tuitrain.files import exclusive_lock, read_json
 from tuitrain.trainer import compile as compilation
 from tuitrain.trainer.loop import Trainer
 from tuitrain.trainer.parallel.world import World
@@ -50,6 +50,9 @@ def _train(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry
     if world.is_main:
         setup.resolved.save(run_dir)
     _announce(trainer, resumed_from=resume_from or 0)
+    planned = (read_json(run_dir / "plan.json") or {}).get("run")
+    if planned:
+        telemetry.emit_main("plan", **planned)
     ending = trainer.run()
     if world.is_main:
         setup.resolved.save(run_dir)
@@ -120,8 +123,8 @@ def _announce(trainer: Trainer, *, resumed_from: int) -> None:
         device=f"{world.device.type}: {name}",
         precision=str(config.train.precision),
         precision_reason=setup.resolved.reason("train.precision") or "as asked for",
-        attention=setup.attention.name,
-        attention_reason=str(setup.attention),
+        attention=config.train.attention,
+        attention_reason=setup.resolved.reason("train.attention") or str(setup.attention),
         parameters=sum(parameter.numel() for parameter in setup.decoder.parameters()),
         flop_per_token=setup.flop_per_token,
         flop_convention=FLOP_CONVENTION,

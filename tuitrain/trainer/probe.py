@@ -50,6 +50,9 @@ def probe(setup: Setup) -> Probed:
     compiled = _try_compiling(setup, micro_batch, step_s)
     if compiled is not None:
         step_s = compiled
+    assert setup.attention is not None, "build chooses a backend"
+    if setup.resolved.config.train.attention == "auto":
+        setup.settle("train.attention", setup.attention.name, str(setup.attention))
     start = time.perf_counter()
     evaluate(setup.loss, setup.loader, setup.world, micro_batch=micro_batch, max_tokens=micro_batch * setup.seq_len)
     eval_batch_s = time.perf_counter() - start
@@ -196,6 +199,7 @@ def _try_compiling(setup: Setup, micro_batch: int, eager_s: float) -> float | No
         return None
     setup.telemetry.phase("compile", "compiling one layer and the loss head")
     start = time.perf_counter()
+    setup.take_attention(compiled=True)
     compilation.compile_layers(setup.loss)
     _one_step(setup, micro_batch, at_most=1)
     compile_s = time.perf_counter() - start
@@ -206,6 +210,7 @@ def _try_compiling(setup: Setup, micro_batch: int, eager_s: float) -> float | No
     if faster:
         return compiled_s
     compilation.undo(setup.loss)
+    setup.take_attention(compiled=False)
     return None
 
 

@@ -45,7 +45,6 @@ class Setup:
     loader: Loader
     plan_shape: ModelShape
     recipe: Recipe
-    attention: Choice
     decoder: Decoder
     loss: LanguageModelLoss
     module: nn.Module
@@ -53,6 +52,7 @@ class Setup:
     optimizers: Optimizers
     checkpoints: Checkpoints
     peak_flop_per_s: float
+    attention: Choice | None = None
 
     @property
     def seq_len(self) -> int:
@@ -75,6 +75,22 @@ class Setup:
         """Write a decided value down, with its reason, where a resumed attempt finds it."""
         self.resolved = self.resolved.with_value(key, value, reason)
 
+    def take_attention(self, *, compiled: bool) -> None:
+        """Choose and use an attention backend for layers that are, or are not, about to be compiled."""
+        shape, config = self.decoder.shape, self.resolved.config
+        self.attention = choose_attention(
+            config.train.attention,
+            self.world.device,
+            self.recipe.compute,
+            shape.head_dim,
+            num_heads=shape.num_heads,
+            num_kv_heads=shape.num_kv_heads,
+            documents=config.data.isolate_documents,
+            tokens=self.seq_len,
+            compiled=compiled,
+        )
+        self.decoder.set_attention(self.attention.name)
+
     def fresh_weights(self) -> None:
         """Initial weights and an optimizer without memory: the probe leaves no trace."""
         config = self.resolved.config
@@ -94,19 +110,9 @@ def build(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry,
     decoder = Decoder(shape, compute_dtype=kind.compute).to(world.device, kind.weights)
     decoder.recompute = config.train.recompute
     init_weights(decoder, config.run.seed)
-    attention = choose_attention(
-        config.train.attention,
-        world.device,
-        kind.compute,
-        shape.head_dim,
-        num_heads=shape.num_heads,
-        num_kv_heads=shape.num_kv_heads,
-        documents=config.data.isolate_documents,
-    )
-    decoder.set_attention(attention.name)
     loss = LanguageModelLoss(decoder, head=_loss_head(resolved))
     loader = Loader(data, config.train.seq_len, config.run.seed, shuffle=config.data.shuffle, isolate_documents=config.data.isolate_documents)
-    return Setup(
+    setup = Setup(
         run_dir=run_dir,
         resolved=resolved,
         world=world,
@@ -116,7 +122,6 @@ def build(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry,
         loader=loader,
         plan_shape=plan_shape,
         recipe=kind,
-        attention=attention,
         decoder=decoder,
         loss=loss,
         module=replicate(loss, world),
@@ -124,6 +129,8 @@ def build(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry,
         checkpoints=Checkpoints(run_dir / "checkpoints", keep_last=config.checkpoint.keep_last, keep_best=config.checkpoint.keep_best),
         peak_flop_per_s=peak_flop_per_s,
     )
+    setup.take_attention(compiled=config.train.compile == "on")
+    return setup
 
 
 def decoder_shape(resolved: Resolved, vocab_size: int) -> DecoderShape:

@@ -75,14 +75,15 @@ def test_reading_in_slices_gives_the_same_events(tmp_path: Path) -> None:
     assert seen == list(read_events(tmp_path))
 
 
-def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [2, 5, 9])
+def test_a_replaced_file_is_read_anew(tmp_path: Path, steps: int) -> None:
     path = tmp_path / "rank00000.jsonl"
     write_steps(path, 5)
     reader = RunReader(tmp_path)
     assert len(reader.read()) == 5
-    path.unlink()
-    write_steps(path, 2)
-    assert [event.step for event in reader.read()] == [1, 2]
+    write_steps(tmp_path / "new", steps)
+    (tmp_path / "new").rename(path)
+    assert [event.step for event in reader.read()] == list(range(1, steps + 1))
     assert reader.generation == 1
 
 

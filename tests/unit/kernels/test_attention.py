@@ -16,19 +16,24 @@ def sample(heads: int, *, tokens: int = 33, batch: int = 2, width: int = 16) -> 
     return torch.randn(batch, tokens, heads, width, dtype=torch.float64)
 
 
+@pytest.mark.parametrize("backend", ["sdpa", "blocked"])
+@pytest.mark.parametrize("tokens", [33, 128, 300])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 @pytest.mark.parametrize("documents", [False, True])
-def test_sdpa_equals_the_reference(kv_heads: int, documents: bool) -> None:
+def test_equal_to_the_reference_in_values_and_gradients(backend: str, tokens: int, kv_heads: int, documents: bool) -> None:
     torch.manual_seed(0)
-    q, k, v = sample(4), sample(kv_heads), sample(kv_heads)
-    ids = (torch.arange(33) // 10).expand(2, 33) if documents else None
-    got = attention(q, k, v, backend="sdpa", document_ids_BT=ids)
-    want = attention(q, k, v, backend="naive", document_ids_BT=ids)
-    # The reference rounds its scores to fp32.
-    assert (got - want).abs().max() < 1e-6
+    q, k, v = (sample(heads, tokens=tokens).requires_grad_() for heads in (4, kv_heads, kv_heads))
+    ids = (torch.arange(tokens) // 110).expand(2, tokens) if documents else None
+    grad = torch.randn_like(q)
+    results = []
+    for name in (backend, "naive"):
+        out = attention(q, k, v, backend=name, document_ids_BT=ids)
+        results.append([out, *torch.autograd.grad(out, (q, k, v), grad)])
+    for got, want in zip(*results, strict=True):
+        assert (got - want).abs().max() < 1e-5, "the reference rounds its scores to fp32"
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "naive"])
+@pytest.mark.parametrize("backend", ["sdpa", "blocked", "naive"])
 def test_no_token_sees_the_future_or_another_document(backend: str) -> None:
     torch.manual_seed(0)
     q, k, v = sample(2), sample(2), sample(2)
@@ -56,6 +61,16 @@ def test_auto_tells_what_it_took_and_what_it_passed_over() -> None:
     choice = choose_attention("auto", CPU, torch.float32, 16, num_heads=4, num_kv_heads=2, documents=False)
     assert choice.name == "sdpa"
     assert "flash-attn: needs a CUDA device" in str(choice)
+
+
+def test_blocked_is_taken_where_it_pays() -> None:
+    def chosen(**changes) -> str:
+        facts = {"num_heads": 2, "num_kv_heads": 2, "documents": False, "tokens": 256, "compiled": True} | changes
+        return choose_attention("auto", CPU, torch.float32, 16, **facts).name
+
+    assert chosen() == "blocked"
+    assert chosen(tokens=4096) == "sdpa"
+    assert chosen(compiled=False) == "sdpa"
 
 
 def test_asking_for_what_cannot_run_is_an_error() -> None:
