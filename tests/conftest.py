@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,12 @@ os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """TUITRAIN_HOME below the test's folder; nothing a test does touches the user's runs."""
     folder = tmp_path / "tuitrain-home"
     monkeypatch.setenv("TUITRAIN_HOME", str(folder))
     monkeypatch.delenv("TUITRAIN_RUNS_DIR", raising=False)
-    yield folder
+    return folder
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,17 +1,20 @@
 """Linear + cross-entropy whose logits are never whole.
 
-A vocabulary of 49 152 makes the logits of 4 096 tokens 0.8 GiB in fp32, and eager PyTorch holds three of them at the start of the
-backward pass. Here the head runs over chunks of rows, and loss and both gradients of a chunk are finished before the next
-begins, so what lives is one chunk of logits and the two gradients. Rows without a target are dropped before the product.
+A vocabulary of 49 152 makes the logits of 4 096 tokens 0.8 GiB in fp32, and eager PyTorch holds three of them at the start
+of the backward pass. Here the head runs over chunks of rows, and loss and both gradients of a chunk are finished before the
+next begins, so what lives is one chunk of logits and the two gradients. Rows without a target are dropped before the
+product.
 
-The loss is the SUM over valid rows in fp32; whoever calls divides by the global count. Equal to `plain_linear_cross_entropy` in
-loss and gradient to rounding. No double backward (gradients are made in the forward pass). Symbols: N rows, D width, V vocabulary.
+The loss is the SUM over valid rows in fp32; whoever calls divides by the global count. Equal to
+`plain_linear_cross_entropy` in loss and gradient to rounding. No double backward (gradients are made in the forward pass).
+Symbols: N rows, D width, V vocabulary.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +44,8 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Sum of the cross-entropy of softcap(hidden @ weight.T) against targets, in fp32, chunk by chunk.
 
-    `weight_VD` may be fp32 under 16-bit `hidden_ND`: it is cast once per call and its gradient is summed in fp32. `compiled` runs
-    the chunk through torch.compile, which fuses its passes over the logits.
+    `weight_VD` may be fp32 under 16-bit `hidden_ND`: it is cast once per call and its gradient is summed in fp32.
+    `compiled` runs the chunk through torch.compile, which fuses its passes over the logits.
     """
     valid = targets_N != IGNORE
     if not bool(valid.all()):
@@ -55,8 +58,8 @@ def linear_cross_entropy(
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: torch.autograd.function.FunctionCtx,
+    def forward(
+        ctx: Any,
         hidden_ND: Tensor,
         weight_VD: Tensor,
         targets_N: Tensor,
@@ -81,16 +84,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if grad_weight is not None:
                 _add_outer(grad_weight, grad_logits_nV, hidden_nD)
         ctx.save_for_backward(grad_hidden, grad_weight)
-        ctx.weight_dtype = weight_VD.dtype  # type: ignore[attr-defined]
+        ctx.weight_dtype = weight_VD.dtype
         return loss
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        grad_hidden, grad_weight = ctx.saved_tensors  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
+        grad_hidden, grad_weight = ctx.saved_tensors
         if grad_hidden is not None:
             grad_hidden = grad_hidden.mul_(grad_loss.to(grad_hidden.dtype))
         if grad_weight is not None:
-            grad_weight = grad_weight.mul_(grad_loss).to(ctx.weight_dtype)  # type: ignore[attr-defined]
+            grad_weight = grad_weight.mul_(grad_loss).to(ctx.weight_dtype)
         return grad_hidden, grad_weight, None, None, None, None
 
 

@@ -21,7 +21,8 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """One implementation: `unavailable()` says why it cannot run here (None when it can), `error()` its error against the reference."""
+    """One implementation: `unavailable()` says why it cannot run here (None when it can), `error()` its error against the
+    reference."""
 
     name: str
     unavailable: Callable[[], str | None]

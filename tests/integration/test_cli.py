@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
-
 from support.runs import TINY, write_corpus
 
 
 def tuitrain(*arguments: str, home: Path, timeout: float = 300.0, **changes) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "TUITRAIN_HOME": str(home), "NO_COLOR": "1", **changes.pop("env", {})}
-    return subprocess.run([sys.executable, "-m", "tuitrain", *arguments], capture_output=True, text=True, timeout=timeout, env=env, **changes)
+    return subprocess.run(
+        [sys.executable, "-m", "tuitrain", *arguments], capture_output=True, text=True, timeout=timeout, env=env, **changes
+    )
 
 
 @pytest.fixture
@@ -83,7 +84,15 @@ def test_a_run_through_commands(config: Path, tmp_path: Path) -> None:
     details = tuitrain("runs", "show", "latest", home=home)
     assert row["run_id"] in details.stdout
     lines = tuitrain("runs", "watch", "latest", "--json", home=home).stdout.splitlines()
-    assert {json.loads(line)["kind"] for line in lines} >= {"run_start", "plan", "step", "eval", "sample", "checkpoint", "run_end"}
+    assert {json.loads(line)["kind"] for line in lines} >= {
+        "run_start",
+        "plan",
+        "step",
+        "eval",
+        "sample",
+        "checkpoint",
+        "run_end",
+    }
     again = tuitrain("runs", "resume", "latest", home=home)
     assert again.returncode == 2
     assert "is finished" in again.stderr
@@ -97,7 +106,16 @@ def test_a_run_through_commands(config: Path, tmp_path: Path) -> None:
 def test_ctrl_c_leaves_the_run_training(config: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     env = {**os.environ, "TUITRAIN_HOME": str(home)}
-    command = [sys.executable, "-m", "tuitrain", "train", str(config), "train.steps=100000", "eval.every_steps=0", "checkpoint.every_steps=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "tuitrain",
+        "train",
+        str(config),
+        "train.steps=100000",
+        "eval.every_steps=0",
+        "checkpoint.every_steps=0",
+    ]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
     assert child.stdout is not None
     while "step" not in child.stdout.readline():
@@ -122,7 +140,11 @@ def test_ctrl_c_leaves_the_run_training(config: Path, tmp_path: Path) -> None:
 
 def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     done = subprocess.run(
-        f"{sys.executable} -m tuitrain schema | head -1", shell=True, capture_output=True, text=True, env={**os.environ, "TUITRAIN_HOME": str(tmp_path)}
+        f"{sys.executable} -m tuitrain schema | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TUITRAIN_HOME": str(tmp_path)},
     )
     assert "Traceback" not in done.stderr
 

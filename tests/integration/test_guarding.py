@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from support.attempts import attempt, of_kind
 from support.runs import tiny_run
+
 from tuitrain.runs.store import Run
 from tuitrain.trainer import step as step_module
 
@@ -37,7 +37,9 @@ class Poison:
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: set[int], factor: float, *overrides: str) -> Run:
     from tuitrain.trainer import attempt as attempt_module
 
-    run = tiny_run(tmp_path, f"train.steps={STEPS}", "checkpoint.every_steps=5", "eval.every_steps=0", "guard.spike_sigma=20", *overrides)
+    run = tiny_run(
+        tmp_path, f"train.steps={STEPS}", "checkpoint.every_steps=5", "eval.every_steps=0", "guard.spike_sigma=20", *overrides
+    )
     poison = Poison(monkeypatch, at, factor)
     real = attempt_module.probe
 
@@ -51,8 +53,12 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: set[int], facto
     return run
 
 
-@pytest.mark.parametrize(("factor", "reason"), [(math.nan, "non_finite_loss"), (math.inf, "non_finite_loss"), (1e4, "loss_spike")])
-def test_a_bad_step_is_left_out_and_its_batch_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("factor", "reason"), [(math.nan, "non_finite_loss"), (math.inf, "non_finite_loss"), (1e4, "loss_spike")]
+)
+def test_a_bad_step_is_left_out_and_its_batch_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, reason: str
+) -> None:
     run = guarded(tmp_path, monkeypatch, {20}, factor)
     (trip,) = of_kind(run, "guard")
     assert (trip.step, trip.data["reason"], trip.data["action"]) == (20, reason, "skip")

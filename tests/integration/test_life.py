@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from support.attempts import losses, of_kind
 from support.runs import tiny_run
+
 from tuitrain.errors import UsageError
 from tuitrain.events import Event, read_events
 from tuitrain.runs.control import send
@@ -153,7 +153,7 @@ def test_an_orphaned_trainer_saves_and_stops(runs: Callable[..., Run]) -> None:
 def test_killing_the_terminal_leaves_the_run_alive(runs: Callable[..., Run], tmp_path: Path) -> None:
     run = runs(*LONG)
     code = (
-        "import sys, time; from pathlib import Path; from tuitrain.runs.store import Run; from tuitrain.runs.launch import start;"
+        "import time; from pathlib import Path; from tuitrain.runs.store import Run; from tuitrain.runs.launch import start;"
         f"start(Run(Path({str(run.path)!r}))); print('started', flush=True); time.sleep(600)"
     )
     terminal = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
@@ -209,7 +209,7 @@ def test_a_killed_trainer_is_told_with_its_reason_and_resumes(runs: Callable[...
 
 def test_a_dead_trainer_is_restarted_when_the_run_allows_it(runs: Callable[..., Run]) -> None:
     run = start(runs("train.steps=400", "checkpoint.every_steps=5", "run.max_restarts=2"))
-    wait_for(lambda: run.checkpoint_steps(), "a checkpoint", run)
+    wait_for(run.checkpoint_steps, "a checkpoint", run)
     status = run.status()
     assert status is not None
     assert status.trainer is not None
@@ -232,7 +232,10 @@ def test_a_run_that_cannot_start_says_why(runs: Callable[..., Run], tmp_path: Pa
 
 
 def test_two_processes_train_as_one_through_the_launcher(runs: Callable[..., Run]) -> None:
-    one, two = runs("train.steps=6", "optim.kind=adamw", "optim.matrix_lr=auto", name="one"), runs("train.steps=6", "optim.kind=adamw", "optim.matrix_lr=auto", "run.nproc=2", name="two")
+    one, two = (
+        runs("train.steps=6", "optim.kind=adamw", "optim.matrix_lr=auto", name="one"),
+        runs("train.steps=6", "optim.kind=adamw", "optim.matrix_lr=auto", "run.nproc=2", name="two"),
+    )
     for run in (one, two):
         start(run)
         wait_for(lambda run=run: ended(run), "the end", run)

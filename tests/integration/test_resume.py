@@ -1,4 +1,5 @@
-"""Resume is exact: N + N steps equal 2 N bit for bit - weights, optimizer, random generators, schedule, position in the data."""
+"""Resume is exact: N + N steps equal 2 N bit for bit - weights, optimizer, random generators, schedule, position in the
+data."""
 
 from __future__ import annotations
 
@@ -7,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from support.attempts import attempt, losses, of_kind
 from support.runs import tiny_run
+
 from tuitrain.files import read_json
 from tuitrain.runs.store import Run
 from tuitrain.trainer.manifest import problem_with
@@ -64,8 +65,19 @@ def assert_identical(got: Run, want: Run) -> None:
     "overrides",
     [
         pytest.param(["optim.kind=muon"], id="muon"),
-        pytest.param(["optim.kind=adamw", "optim.matrix_lr=auto", "train.micro_batch=2", "schedule.kind=cosine", "schedule.warmup_steps=3"], id="adamw-accumulating"),
-        pytest.param(["train.precision=bf16-mixed", "data.isolate_documents=true", "train.recompute=full"], id="bf16-isolated-recompute"),
+        pytest.param(
+            [
+                "optim.kind=adamw",
+                "optim.matrix_lr=auto",
+                "train.micro_batch=2",
+                "schedule.kind=cosine",
+                "schedule.warmup_steps=3",
+            ],
+            id="adamw-accumulating",
+        ),
+        pytest.param(
+            ["train.precision=bf16-mixed", "data.isolate_documents=true", "train.recompute=full"], id="bf16-isolated-recompute"
+        ),
         pytest.param(["train.precision=fp16-mixed"], id="fp16"),
     ],
 )
@@ -137,7 +149,14 @@ def test_nothing_whole_starts_from_the_beginning(tmp_path: Path) -> None:
 
 
 def test_retention_keeps_the_last_and_the_best(tmp_path: Path) -> None:
-    run = run_of(tmp_path, "checkpoint.every_steps=1", "checkpoint.keep_last=2", "eval.every_steps=4", "optim.lr=0.3", "optim.matrix_lr=0.5")
+    run = run_of(
+        tmp_path,
+        "checkpoint.every_steps=1",
+        "checkpoint.keep_last=2",
+        "eval.every_steps=4",
+        "optim.lr=0.3",
+        "optim.matrix_lr=0.5",
+    )
     assert attempt(run) == 0
     best = run.fold().best_eval
     assert best is not None

@@ -1,4 +1,5 @@
-"""One optimizer step is one optimizer step, however it is cut: accumulation, processes, loss head. And a bad one changes nothing."""
+"""One optimizer step is one optimizer step, however it is cut: accumulation, processes, loss head. And a bad one changes
+nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from support.tiny import ALONE, SEQ_LEN, micro_batches, sequences, tiny_training
+
 from tuitrain.trainer.batches import MicroBatch
 from tuitrain.trainer.guards import StepGuard
 from tuitrain.trainer.scaler import LossScaler
@@ -96,7 +97,9 @@ def test_no_valid_token_at_all_is_no_crash() -> None:
     module, optimizers = tiny_training()
     tokens, targets = sequences(COUNT)
     before = weights(module)
-    result = take(module, optimizers, micro_batches(tokens, torch.full_like(targets, -100), 4), guard=StepGuard(sigma=6.0, window=16))
+    result = take(
+        module, optimizers, micro_batches(tokens, torch.full_like(targets, -100), 4), guard=StepGuard(sigma=6.0, window=16)
+    )
     assert (result.loss, result.tokens) == (0.0, 0)
     assert torch.isfinite(weights(module)).all()
     assert before.shape == weights(module).shape
@@ -160,8 +163,8 @@ def test_two_processes_train_as_one(kind: str, tmp_path: Path) -> None:
     results = [take(module, optimizers, micro_batches(tokens, targets, 2)) for _ in range(3)]
     script = Path(__file__).with_name("two_ranks.py")
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0",
-        "--local-addr=127.0.0.1", str(script), kind, str(tmp_path),
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d",
+        "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1", str(script), kind, str(tmp_path),
     ]  # fmt: skip
     env = {**__import__("os").environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)

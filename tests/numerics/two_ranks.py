@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import torch
-
 from support.tiny import SEQ_LEN, micro_batches, sequences, tiny_training
+
 from tuitrain.trainer.parallel import init_world
 from tuitrain.trainer.parallel.ddp import replicate
 from tuitrain.trainer.scaler import LossScaler
@@ -23,8 +23,8 @@ def main(kind: str, folder: Path) -> None:
     rows = slice(world.rank * 4, world.rank * 4 + 4)
     results = [
         train_step(
-            replicated, optimizers, micro_batches(tokens[rows], targets[rows], 2), world, expected_tokens=8 * SEQ_LEN, clip_norm=1.0,
-            guard=None, scaler=LossScaler(enabled=False),
+            replicated, optimizers, micro_batches(tokens[rows], targets[rows], 2), world, expected_tokens=8 * SEQ_LEN,
+            clip_norm=1.0, guard=None, scaler=LossScaler(enabled=False),
         )
         for _ in range(3)
     ]  # fmt: skip

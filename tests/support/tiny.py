@@ -70,6 +70,8 @@ def sequences(count: int, *, seed: int = 0, masked: bool = True) -> tuple[torch.
 def micro_batches(tokens: torch.Tensor, targets: torch.Tensor, size: int) -> list[MicroBatch]:
     """Rows in groups of `size`."""
     return [
-        MicroBatch(tokens=tokens[at : at + size], targets=targets[at : at + size], valid=int((targets[at : at + size] >= 0).sum()))
+        MicroBatch(
+            tokens=tokens[at : at + size], targets=targets[at : at + size], valid=int((targets[at : at + size] >= 0).sum())
+        )
         for at in range(0, len(tokens), size)
     ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tuitrain.runs.generation import Engine, GenerateRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -18,15 +21,16 @@ def chat(
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this once and leave.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 200,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token each time.")] = 0.8,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Sample from the likeliest tokens of this total probability.")] = 0.95,
+    top_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Sample from the likeliest tokens of this total probability.")
+    ] = 0.95,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
 ) -> int:
     """Generate with a trained model, streaming. Ctrl-C ends an answer, Ctrl-D leaves."""
     import sys
 
     from tuitrain.cli.diagnostics import say
-    from tuitrain.engine.client import Engine
-    from tuitrain.engine.protocol import GenerateRequest
+    from tuitrain.runs.generation import Engine, GenerateRequest
 
     folder = _model_dir(model)
     say(f"loading {folder}")
@@ -53,7 +57,7 @@ def chat(
                 return 0
 
 
-def _stream(engine, request, *, echo: str) -> str:  # type: ignore[no-untyped-def]
+def _stream(engine: Engine, request: GenerateRequest, *, echo: str) -> str:
     import sys
 
     from tuitrain.cli.diagnostics import say

@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 @group.command("prepare")
 def prepare(
-    config: Annotated[Path | None, typer.Argument(help="Configuration (TOML). Without one, the embedded corpus.", show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration (TOML). Without one, the embedded corpus.", show_default=False)
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> int:
@@ -50,7 +52,11 @@ def prepare(
     facts = {
         "tokenizer": {"vocab_size": data.tokenizer.vocab_size, "hash": data.tokenizer.content_hash},
         "train": {"tokens": data.train_tokens, "bytes": data.train_bytes, "documents": data.train_documents},
-        "validation": {"tokens": data.validation_tokens, "bytes": data.validation_bytes, "documents": data.validation_documents},
+        "validation": {
+            "tokens": data.validation_tokens,
+            "bytes": data.validation_bytes,
+            "documents": data.validation_documents,
+        },
         "bytes_per_token": data.bytes_per_token,
         "content_hash": data.content_hash,
     }

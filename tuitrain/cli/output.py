@@ -37,7 +37,10 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: S
     cells = [[clean_line(cell) for cell in row] for row in [list(header), *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     for row in cells:
-        parts = [cell.rjust(width) if column in right else cell.ljust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        parts = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         print("  ".join(parts).rstrip())
     sys.stdout.flush()
 

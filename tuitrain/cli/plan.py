@@ -17,9 +17,15 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model preset (llama-3-8b), a depth (d12), or a run's CONFIG.toml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="For a CONFIG: overrides.", show_default=False)] = None,
-    gpu: Annotated[str | None, typer.Option(help="Hardware preset (h100-80gb, rtx-4090, ...). Default: this machine, measured.")] = None,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model preset (llama-3-8b), a depth (d12), or a run's CONFIG.toml.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="For a CONFIG: overrides.", show_default=False)
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="Hardware preset (h100-80gb, rtx-4090, ...). Default: this machine, measured.")
+    ] = None,
     seq: Annotated[int | None, typer.Option(help="Tokens per sequence.")] = None,
     micro_batch: Annotated[int, typer.Option(help="Sequences per forward pass.")] = 1,
     accum: Annotated[int, typer.Option(help="Forward passes per optimizer step.")] = 1,
@@ -27,9 +33,13 @@ def plan(
     optimizer: Annotated[str, typer.Option(help="adamw or muon.")] = "adamw",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
     loss: Annotated[str, typer.Option(help="plain or chunked.")] = "chunked",
-    tokens: Annotated[str | None, typer.Option(help="Length of the run: 20B, 3e9. Default: what the law finds optimal.")] = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="Length of the run: 20B, 3e9. Default: what the law finds optimal.")
+    ] = None,
     law: Annotated[str, typer.Option(help="Scaling law: epoch, chinchilla-3, chinchilla-3-unrounded.")] = "epoch",
-    explain: Annotated[str | None, typer.Option(help="Print how one number comes about, for example memory.peak_bytes; `all` lists them.")] = None,
+    explain: Annotated[
+        str | None, typer.Option(help="Print how one number comes about, for example memory.peak_bytes; `all` lists them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
 ) -> int:
@@ -51,8 +61,8 @@ def plan(
 
 
 def _request(
-    model: str, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str, recompute: str,
-    loss: str, tokens: str | None, law: str,
+    model: str, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str,
+    recompute: str, loss: str, tokens: str | None, law: str,
 ) -> PlanRequest:  # fmt: skip
     import re
 
@@ -115,7 +125,9 @@ def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool)
             import difflib
 
             near = difflib.get_close_matches(explain, known, n=3, cutoff=0.3)
-            raise UsageError(f"no number {explain!r} in a plan", f"did you mean {' or '.join(near)}?" if near else "--explain all lists them")
+            raise UsageError(
+                f"no number {explain!r} in a plan", f"did you mean {' or '.join(near)}?" if near else "--explain all lists them"
+            )
     elif as_json:
         show_json(to_dict(planned))
     elif markdown:

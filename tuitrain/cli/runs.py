@@ -32,7 +32,16 @@ def list_runs(as_json: AsJson = False) -> int:
         return 0
     show_table(
         ["run", "state", "step", "loss", "bits/byte"],
-        [[row["run_id"], row["liveness"], f"{row['step']}/{row['total_steps'] or '?'}", _number(row["loss"]), _number(row["bits_per_byte"])] for row in rows],
+        [
+            [
+                row["run_id"],
+                row["liveness"],
+                f"{row['step']}/{row['total_steps'] or '?'}",
+                _number(row["loss"]),
+                _number(row["bits_per_byte"]),
+            ]
+            for row in rows
+        ],
         right=(2, 3, 4),
     )
     return 0
@@ -43,6 +52,7 @@ def show_run(run: RunName, as_json: AsJson = False) -> int:
     """Everything about one run: state, plan against actual, configuration with reasons."""
     from tuitrain.cli.context import find
     from tuitrain.cli.output import show, show_json
+    from tuitrain.cli.telling import line_of
     from tuitrain.tui.render.plain import summary
 
     found = find(run)
@@ -57,7 +67,7 @@ def show_run(run: RunName, as_json: AsJson = False) -> int:
         show(f"  {each['key']} = {each['value']}   {each['reason']}")
     show()
     for note in state.notes[-10:]:
-        show(f"  step {note.step}: {note.kind}: {note.data.get('message') or note.data.get('detail') or note.data.get('error') or note.data.get('reason')}")
+        show(f"  {line_of(note)}")
     show(f"\n{found.path}")
     return 0
 
@@ -117,9 +127,7 @@ def resume_run(run: RunName) -> int:
 
 
 @group.command("stop")
-def stop(
-    run: RunName, kill: Annotated[bool, typer.Option("--kill", help="End it at once, saving nothing.")] = False
-) -> int:
+def stop(run: RunName, kill: Annotated[bool, typer.Option("--kill", help="End it at once, saving nothing.")] = False) -> int:
     """Save a checkpoint and stop. `runs resume` goes on from there."""
     if not kill:
         return _ask(run, "stop")
@@ -159,7 +167,9 @@ def _ask(name: str, command: Any, *, wait_s: float = 60.0) -> int:
 
     run = find(name)
     if not run.liveness().alive:
-        raise UsageError(f"{run.run_id} is not running ({run.liveness().text})", f"`tuitrain runs resume {run.run_id}` starts it again")
+        raise UsageError(
+            f"{run.run_id} is not running ({run.liveness().text})", f"`tuitrain runs resume {run.run_id}` starts it again"
+        )
     reader = RunReader(run.events_dir)
     reader.read()
     request = send(run.control_file, command)

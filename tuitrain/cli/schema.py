@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
     app.command()(schema)
 
 
-def schema(out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")] = None) -> None:
+def schema(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")] = None,
+) -> None:
     """Write the JSON Schema of run configurations (TOML editors complete and check with it)."""
     import json
 
@@ -21,7 +23,11 @@ def schema(out: Annotated[Path | None, typer.Option("--out", "-o", help="Write t
     from tuitrain.config.schema import Config
     from tuitrain.files import write_atomic
 
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema(), "title": "tuitrain run"}
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+        "title": "tuitrain run",
+    }
     if out is None:
         show_json(document)
     else:

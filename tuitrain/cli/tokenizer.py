@@ -18,10 +18,13 @@ def register(app: typer.Typer) -> None:
 @group.command("train")
 def train(
     out: Annotated[Path, typer.Argument(help="Folder to write tokenizer.json and its companions into.")],
-    config: Annotated[Path | None, typer.Option("--config", help="Configuration whose data to learn from. Default: the embedded corpus.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration whose data to learn from. Default: the embedded corpus.")
+    ] = None,
     vocab_size: Annotated[int, typer.Option(min=257, help="Entries, special tokens included.")] = 4096,
 ) -> int:
-    """Learn a byte-level BPE from the training side of the data. Loads in transformers, tokenizers and tiktoken with the same ids."""
+    """Learn a byte-level BPE from the training side of the data. Loads in transformers, tokenizers and tiktoken with the
+    same ids."""
     import sys
 
     from tuitrain.cli.diagnostics import say

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tuitrain.config.resolved import Resolved
+    from tuitrain.runs.planning import RunPlan
 
 
 def register(app: typer.Typer) -> None:
@@ -14,10 +18,23 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    config: Annotated[Path | None, typer.Argument(help="Configuration (TOML). Without one, the defaults and the overrides.", show_default=False)] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Overrides, for example train.minutes=5.", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration with reasons, the plan and the command; start nothing.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Start and return at once; `tuitrain runs watch` shows it.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="Configuration (TOML). Without one, the defaults and the overrides.", show_default=False),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Overrides, for example train.minutes=5.", show_default=False),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the resolved configuration with reasons, the plan and the command; start nothing."
+        ),
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Start and return at once; `tuitrain runs watch` shows it.")
+    ] = False,
     nproc: Annotated[int | None, typer.Option(help="Processes on this machine (run.nproc).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> int:
@@ -45,7 +62,7 @@ def train(
     from tuitrain.cli.diagnostics import say
     from tuitrain.cli.output import show, show_json
 
-    run = launch(asked, store(), plan=plan.to_dict() if plan else None, command=command)
+    run = launch(asked, store(), plan=plan.to_dict(), command=command)
     if as_json:
         show_json({"run_id": run.run_id, "path": str(run.path)})
     else:
@@ -57,14 +74,14 @@ def train(
     return watch_plain(run, as_json=as_json)
 
 
-def _show_dry_run(resolved, plan, *, as_json: bool) -> int:  # type: ignore[no-untyped-def]
+def _show_dry_run(resolved: Resolved, plan: RunPlan, *, as_json: bool) -> int:
     from tuitrain.cli.output import show, show_json, show_table
     from tuitrain.runs.torchrun import torchrun_command
 
     nproc = resolved.config.run.nproc
     command = torchrun_command(Path("RUN_DIR"), nproc=nproc)
     if as_json:
-        show_json({**resolved.to_dict(), "plan": plan.to_dict() if plan else None, "command": command})
+        show_json({**resolved.to_dict(), "plan": plan.to_dict(), "command": command})
         return 0
     show("configuration (* = derived)")
     rows = []
@@ -77,9 +94,7 @@ def _show_dry_run(resolved, plan, *, as_json: bool) -> int:  # type: ignore[no-u
             rows.append([f"{'*' if reason else ' '} {section_name}.{key}", text, reason])
     show_table(["key", "value", "why"], rows)
     show()
-    if plan is not None:
-        show(plan.to_text())
-        show()
+    show(plan.to_text())
     show("command")
     show("  " + " ".join(command))
     return 0

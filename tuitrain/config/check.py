@@ -27,23 +27,31 @@ def _model(config: Config) -> Iterator[Finding]:
     if len(dials) == 2:
         yield "model.depth", "both model.preset and model.depth are given", "keep one"
     if model.preset and given:
-        yield f"model.{given[0]}", f"model.preset={model.preset!r} already sets {', '.join(given)}", "remove the preset or the sizes"
+        yield (
+            f"model.{given[0]}",
+            f"model.preset={model.preset!r} already sets {', '.join(given)}",
+            "remove the preset or the sizes",
+        )
     if not dials and given and len(given) < 3:
         missing = [name for name in sizes if name not in given]
         yield f"model.{given[0]}", f"given without {', '.join(missing)}", "give all three, or model.depth alone"
     if model.hidden_size and model.num_heads and model.head_dim is None and model.hidden_size % model.num_heads:
         near = _nearest_divisor(model.hidden_size, model.num_heads)
-        yield "model.num_heads", f"{model.num_heads} heads do not divide hidden_size {model.hidden_size}", f"nearest that does: {near}"
+        yield (
+            "model.num_heads",
+            f"{model.num_heads} heads do not divide hidden_size {model.hidden_size}",
+            f"nearest that does: {near}",
+        )
     if model.num_heads and model.num_kv_heads and model.num_heads % model.num_kv_heads:
         near = _nearest_divisor(model.num_heads, model.num_kv_heads)
         message = f"{model.num_kv_heads} key/value heads do not divide {model.num_heads} query heads"
         yield "model.num_kv_heads", message, f"nearest that does: {near}"
     if model.head_dim and model.head_dim % 2:
         yield "model.head_dim", f"{model.head_dim} is odd, rotary embedding turns pairs", f"use {model.head_dim + 1}"
-    if model.architecture == "nanochat" and model.head_dim and model.hidden_size and model.num_heads:
-        if model.head_dim * model.num_heads != model.hidden_size:
-            message = f"nanochat has no head_dim of its own: {model.num_heads} heads x {model.head_dim} != {model.hidden_size}"
-            yield "model.head_dim", message, "leave it out, or use architecture = 'qwen3'"
+    sizes_given = model.head_dim and model.hidden_size and model.num_heads
+    if model.architecture == "nanochat" and sizes_given and model.head_dim * model.num_heads != model.hidden_size:  # type: ignore[operator]
+        message = f"nanochat has no head_dim of its own: {model.num_heads} heads x {model.head_dim} != {model.hidden_size}"
+        yield "model.head_dim", message, "leave it out, or use architecture = 'qwen3'"
 
 
 def _data(config: Config) -> Iterator[Finding]:
@@ -60,7 +68,11 @@ def _data(config: Config) -> Iterator[Finding]:
     if tokenizer.kind == "file" and not tokenizer.path:
         yield "tokenizer.path", "tokenizer.kind = 'file' needs a path", "a tokenizer.json, or the folder that holds it"
     if tokenizer.kind != "train" and tokenizer.vocab_size != "auto":
-        yield "tokenizer.vocab_size", f"only a trained tokenizer has a vocab_size to choose; kind is {tokenizer.kind!r}", "remove it"
+        yield (
+            "tokenizer.vocab_size",
+            f"only a trained tokenizer has a vocab_size to choose; kind is {tokenizer.kind!r}",
+            "remove it",
+        )
 
 
 def _length(config: Config) -> Iterator[Finding]:
@@ -83,7 +95,11 @@ def _batch(config: Config) -> Iterator[Finding]:
     if sequences % nproc:
         near = max(nproc, round(sequences / nproc) * nproc)
         message = f"{sequences} sequences per step do not divide among {nproc} processes"
-        yield "train.batch_tokens", message, f"nearest: {near * train.seq_len} tokens, or run.nproc={_nearest_divisor(sequences, nproc)}"
+        yield (
+            "train.batch_tokens",
+            message,
+            f"nearest: {near * train.seq_len} tokens, or run.nproc={_nearest_divisor(sequences, nproc)}",
+        )
         return
     per_process = sequences // nproc
     if train.micro_batch != "auto" and per_process % train.micro_batch:

@@ -1,4 +1,5 @@
-"""Config -> TOML, so that what was asked for can be kept, read and run again. Only what differs from the defaults is written."""
+"""Config -> TOML, so that what was asked for can be kept, read and run again. Only what differs from the defaults is
+written."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,8 +55,14 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [each.name for each in path.parent.glob("*.toml")] if path.parent.is_dir() else [])
-        hint = f"did you mean {path.parent / near[0]}?" if near else "see `tuitrain train --help`; presets stand in presets/recipes"
+        near = difflib.get_close_matches(
+            path.name, [each.name for each in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        )
+        hint = (
+            f"did you mean {path.parent / near[0]}?"
+            if near
+            else "see `tuitrain train --help`; presets stand in presets/recipes"
+        )
         raise ConfigError([Problem(where=str(path), key="file", message="does not exist")], hint) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(where=str(path), key="file", message=f"cannot be read: {error}")]) from None
@@ -70,7 +77,7 @@ def _apply(tree: dict[str, Any], override: str, sources: dict[KeyPath, str]) -> 
     node: Any = tree
     if path[:2] == ["data", "sources"] and len(path) > 2 and "sources" not in tree.get("data", {}):
         tree.setdefault("data", {})["sources"] = Config().model_dump(mode="json", exclude_none=True)["data"]["sources"]
-    for part, following in zip(path[:-1], path[1:], strict=True):
+    for part, following in itertools.pairwise(path):
         try:
             if isinstance(node, list):
                 node = node[int(part)]
@@ -99,7 +106,9 @@ def _where(path: KeyPath, name: str, lines: dict[KeyPath, int], sources: dict[Ke
 
 def _problem(error: dict[str, Any], name: str, lines: dict[KeyPath, int], sources: dict[KeyPath, str]) -> Problem:
     # pydantic adds the tag of a union's branch to the path; keep only what the user wrote.
-    location = tuple(part for part in error["loc"] if isinstance(part, int) or not part.startswith(("literal[", "constrained-", "function-")))
+    location = tuple(
+        part for part in error["loc"] if isinstance(part, int) or not part.startswith(("literal[", "constrained-", "function-"))
+    )
     location = location[:-1] if location and location[-1] in ("int", "float", "str") else location
     key = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
@@ -133,7 +142,11 @@ def _fields_at(path: KeyPath) -> list[str]:
 
 def _section_of(key: str) -> str:
     for name, field in Config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and key in field.annotation.model_fields:
+        if (
+            isinstance(field.annotation, type)
+            and issubclass(field.annotation, BaseModel)
+            and key in field.annotation.model_fields
+        ):
             return f"{key!r} belongs to [{name}]"
     return ""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import Config
@@ -18,6 +20,7 @@ from tuitrain.runs.machine import Machine
 from tuitrain_planners import ModelShape, by_depth, count_parameters, find_shape
 
 DEFAULT_DEPTH = 4
+SIZES = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_size")
 Rule = Callable[[Resolved, Machine], Resolved]
 
 
@@ -42,7 +45,9 @@ def _threads(resolved: Resolved, machine: Machine) -> Resolved:
         return resolved
     nproc = resolved.config.run.nproc
     threads = max(1, machine.physical_cores // nproc)
-    return resolved.with_value("run.threads", threads, f"{machine.physical_cores} physical cores / {nproc} process{'es' * (nproc > 1)}")
+    return resolved.with_value(
+        "run.threads", threads, f"{machine.physical_cores} physical cores / {nproc} process{'es' * (nproc > 1)}"
+    )
 
 
 def _precision(resolved: Resolved, machine: Machine) -> Resolved:
@@ -51,11 +56,17 @@ def _precision(resolved: Resolved, machine: Machine) -> Resolved:
     if resolved.config.run.device == "cuda":
         gpu = machine.gpus[0] if machine.gpus else None
         if gpu is None or gpu.compute_capability >= 8.0:
-            return resolved.with_value("train.precision", "bf16-mixed", "tensor cores multiply bf16 at full rate (Ampere or newer)")
-        reason = f"{gpu.name} (compute capability {gpu.compute_capability}) has no bf16 tensor cores; fp16 with dynamic loss scaling"
+            return resolved.with_value(
+                "train.precision", "bf16-mixed", "tensor cores multiply bf16 at full rate (Ampere or newer)"
+            )
+        reason = (
+            f"{gpu.name} (compute capability {gpu.compute_capability}) has no bf16 tensor cores; fp16 with dynamic loss scaling"
+        )
         return resolved.with_value("train.precision", "fp16-mixed", reason)
     if machine.cpu_bf16:
-        return resolved.with_value("train.precision", "bf16-mixed", "this CPU multiplies bf16 natively (about twice its fp32 rate)")
+        return resolved.with_value(
+            "train.precision", "bf16-mixed", "this CPU multiplies bf16 natively (about twice its fp32 rate)"
+        )
     return resolved.with_value("train.precision", "fp32", "this CPU has no bf16 instructions; emulating them would be slower")
 
 
@@ -65,7 +76,9 @@ def _vocabulary(resolved: Resolved, machine: Machine) -> Resolved:
         return resolved
     depth = _depth(resolved.config) or DEFAULT_DEPTH
     size = 4096 if depth <= 6 else 8192 if depth <= 10 else 16384 if depth <= 14 else 32768
-    return resolved.with_value("tokenizer.vocab_size", size, f"grows with the model: depth {depth}; a larger head would cost more than it saves")
+    return resolved.with_value(
+        "tokenizer.vocab_size", size, f"grows with the model: depth {depth}; a larger head would cost more than it saves"
+    )
 
 
 def _depth(config: Config) -> int | None:
@@ -96,7 +109,7 @@ def _model(resolved: Resolved, machine: Machine) -> Resolved:
         if getattr(model, field) is None:
             resolved = resolved.with_value(f"model.{field}", value, reason)
     if model.architecture != "nanochat" and model.logit_softcap is not None:
-        resolved = resolved.with_value("model.logit_softcap", None, f"{model.architecture} has no logit soft-cap")
+        resolved = resolved.with_value("model.logit_softcap", None, f"{model.architecture} does not cap its logits")
     return resolved
 
 
@@ -114,21 +127,10 @@ def _base_shape(resolved: Resolved) -> tuple[ModelShape, str]:
 def model_shape(config: Config, *, vocab_size: int) -> ModelShape:
     """The planner's shape of a resolved configuration."""
     model = config.model
-    assert model.hidden_size and model.num_layers and model.num_heads and model.num_kv_heads and model.head_dim and model.ffn_size
-    assert model.tie_embeddings is not None
+    sizes: dict[str, Any] = {name: getattr(model, name) for name in SIZES}
+    assert None not in sizes.values(), "resolve fills the sizes of the model in"
     base = by_depth(1, vocab_size, model.architecture, tie_embeddings=model.tie_embeddings, max_seq_len=config.train.seq_len)
-    from dataclasses import replace
-
-    return replace(
-        base,
-        name=config.run.name,
-        hidden_size=model.hidden_size,
-        num_layers=model.num_layers,
-        num_heads=model.num_heads,
-        num_kv_heads=model.num_kv_heads,
-        head_dim=model.head_dim,
-        ffn_size=model.ffn_size,
-    )
+    return replace(base, name=config.run.name, **sizes)
 
 
 def _batch(resolved: Resolved, machine: Machine) -> Resolved:
@@ -163,10 +165,14 @@ def _rates(resolved: Resolved, machine: Machine) -> Resolved:
     hidden = resolved.config.model.hidden_size or 256
     if optim.kind == "muon":
         if optim.matrix_lr == "auto":
-            resolved = resolved.with_value("optim.matrix_lr", MUON_MATRIX_LR, "muon's update has norm 1 at any width: one rate for all sizes")
+            resolved = resolved.with_value(
+                "optim.matrix_lr", MUON_MATRIX_LR, "muon's update has norm 1 at any width: one rate for all sizes"
+            )
         if optim.lr == "auto":
             rate = MUON_EMBEDDING_LR * (hidden / 256) ** -0.5
-            resolved = resolved.with_value("optim.lr", rate, f"embeddings and head: {MUON_EMBEDDING_LR} at width 256, falling as 1/sqrt(width)")
+            resolved = resolved.with_value(
+                "optim.lr", rate, f"embeddings and head: {MUON_EMBEDDING_LR} at width 256, falling as 1/sqrt(width)"
+            )
     elif optim.lr == "auto":
         rate = min(6e-3, 0.003 * (hidden / 256) ** -0.5)
         resolved = resolved.with_value("optim.lr", rate, "AdamW: 3e-3 at width 256, falling as 1/sqrt(width)")

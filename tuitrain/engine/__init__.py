@@ -1,4 +1,1 @@
-"""Generation. The worker is a process of its own, so whoever talks to it needs no torch.
-
-`client` imports nothing heavy; `worker` imports torch and transformers.
-"""
+"""Generation: a worker in a process of its own. `tuitrain.runs.generation` talks to it and needs no torch."""

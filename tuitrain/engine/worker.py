@@ -1,8 +1,10 @@
-"""The worker: loads a Hugging Face model folder with transformers and generates, streaming. `protocol` is what it speaks.
+"""The worker: loads a Hugging Face model folder with transformers and generates, streaming. `tuitrain.runs.generation` says
+what it speaks.
 
     python -m tuitrain.engine.worker MODEL_DIR [--threads N]
 
-stdout carries the protocol alone; whatever libraries print goes to stderr. Only safetensors are loaded, and no code from the folder.
+stdout carries the protocol alone; whatever libraries print goes to stderr. Only safetensors are loaded, and no code from
+the folder.
 """
 
 from __future__ import annotations
@@ -41,7 +43,11 @@ class Worker:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False).to(device).eval()
+        self.model = (
+            AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+            .to(device)
+            .eval()
+        )
         self._stop = _Stop()
         self.say(
             kind="ready",
@@ -69,7 +75,11 @@ class Worker:
         context = int(self.model.config.max_position_embeddings)
         room = context - ids.shape[1]
         if room < 1:
-            self.say(kind="error", message=f"the prompt has {ids.shape[1]} tokens, the model's context is {context}", hint="shorten it")
+            self.say(
+                kind="error",
+                message=f"the prompt has {ids.shape[1]} tokens, the model's context is {context}",
+                hint="shorten it",
+            )
             return
         if request.get("seed") is not None:
             torch.manual_seed(int(request["seed"]))
@@ -77,7 +87,12 @@ class Worker:
         temperature = float(request["temperature"])
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature > 0:
-            sampling = {"do_sample": True, "temperature": temperature, "top_p": request["top_p"], "top_k": request["top_k"] or None}
+            sampling = {
+                "do_sample": True,
+                "temperature": temperature,
+                "top_p": request["top_p"],
+                "top_k": request["top_k"] or None,
+            }
         result: dict[str, Any] = {}
 
         def work() -> None:
@@ -114,7 +129,9 @@ class Worker:
 
     def _encode(self, request: dict[str, Any]) -> torch.Tensor:
         if request.get("messages") is not None:
-            ids = self.tokenizer.apply_chat_template(request["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=False)
+            ids = self.tokenizer.apply_chat_template(
+                request["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=False
+            )
         else:
             # Pretraining saw the end-of-document token before every document, so a prompt starts with it too.
             text_ids = self.tokenizer(request["prompt"], add_special_tokens=False)["input_ids"]
@@ -141,7 +158,16 @@ def main() -> int:
     try:
         worker = Worker(arguments.model_dir, out)
     except Exception as error:  # the process boundary: the client shows it
-        out.write(json.dumps({"kind": "error", "message": f"{arguments.model_dir} cannot be loaded: {error}", "hint": "give a run or a Hugging Face model folder"}) + "\n")
+        out.write(
+            json.dumps(
+                {
+                    "kind": "error",
+                    "message": f"{arguments.model_dir} cannot be loaded: {error}",
+                    "hint": "give a run or a Hugging Face model folder",
+                }
+            )
+            + "\n"
+        )
         out.flush()
         return 1
     queue: Queue[dict[str, Any]] = Queue()

@@ -67,7 +67,11 @@ class RunState:
     @property
     def state(self) -> str:
         """waiting | data | model | probe | compile | train | eval | ... | paused | finished | stopped | failed | killed."""
-        if self.end is not None and (self.start is None or self.end.t_ns >= self.start.t_ns) and not self._began_after(self.end):
+        if (
+            self.end is not None
+            and (self.start is None or self.end.t_ns >= self.start.t_ns)
+            and not self._began_after(self.end)
+        ):
             return str(self.end.data.get("state", "failed"))
         if self.phase is not None:
             return str(self.phase.data.get("name", "waiting"))

@@ -64,7 +64,8 @@ class EventReader:
 
 
 class RunReader:
-    """Reader of every event file of a run, merged by time. New files (more ranks, a supervisor) are picked up as they appear."""
+    """Reader of every event file of a run, merged by time. New files (more ranks, a supervisor) are picked up as they
+    appear."""
 
     def __init__(self, events_dir: Path) -> None:
         self.events_dir = events_dir

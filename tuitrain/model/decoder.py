@@ -7,12 +7,13 @@ runs in which precision is written here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts, noop_context_fn
 
 from tuitrain.model.shape import DecoderShape
 from tuitrain_kernels import attention
@@ -113,7 +114,8 @@ class Layer(nn.Module):
     def forward(self, x_BTD: Tensor, rope: tuple[Tensor, Tensor], document_ids_BT: Tensor | None) -> Tensor:
         """One layer further."""
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, document_ids_BT)
-        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
+        x_BTD = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
+        return x_BTD
 
 
 class Trunk(nn.Module):
@@ -171,9 +173,10 @@ class Decoder(nn.Module):
         if self.recompute == "none" or not torch.is_grad_enabled():
             out: Tensor = layer(x_BTD, rope, document_ids_BT)
             return out
-        context = _keep_products if self.recompute == "selective" else None
-        extra: dict[str, Callable[..., object]] = {"context_fn": context} if context else {}
-        kept: Tensor = checkpoint(layer, x_BTD, rope, document_ids_BT, use_reentrant=False, preserve_rng_state=False, **extra)
+        context = _keep_products if self.recompute == "selective" else noop_context_fn
+        kept: Tensor = checkpoint(
+            layer, x_BTD, rope, document_ids_BT, use_reentrant=False, preserve_rng_state=False, context_fn=context
+        )
         return kept
 
 
@@ -191,7 +194,7 @@ def rotate(x_BTNH: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def _keep_products() -> tuple[object, object]:
+def _keep_products() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """Selective recomputation: results of matrix products and attention are kept, everything cheap is made again."""
     kept = {
         torch.ops.aten.mm.default,
@@ -205,5 +208,4 @@ def _keep_products() -> tuple[object, object]:
     def policy(context: object, operator: object, *args: object, **kwargs: object) -> CheckpointPolicy:
         return CheckpointPolicy.MUST_SAVE if operator in kept else CheckpointPolicy.PREFER_RECOMPUTE
 
-    contexts: tuple[object, object] = create_selective_checkpoint_contexts(policy)
-    return contexts
+    return create_selective_checkpoint_contexts(policy)  # type: ignore[no-untyped-call,no-any-return]

@@ -58,7 +58,12 @@ def from_hf_config(config: dict[str, Any]) -> DecoderShape:
         raise CheckpointError(f"model_type {kind!r} is not one the native decoder computes", f"it knows {', '.join(_CLASSES)}")
     heads = int(config["num_attention_heads"])
     rope = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta", 10_000.0), "rope_type": "default"}
-    expected = {"hidden_act": "relu2" if kind == "nanochat" else "silu", "attention_bias": False, "mlp_bias": False, "use_sliding_window": False}
+    expected = {
+        "hidden_act": "relu2" if kind == "nanochat" else "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "use_sliding_window": False,
+    }
     for key, value in expected.items():
         if config.get(key, value) != value:
             raise CheckpointError(f"config.json has {key} = {config[key]!r}; the native decoder computes {value!r} only")
@@ -108,7 +113,9 @@ def load_weights(model: Decoder, folder: Path) -> None:
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise CheckpointError(f"{folder.name} holds another model: {error}", "resume with the configuration it was trained with") from error
+        raise CheckpointError(
+            f"{folder.name} holds another model: {error}", "resume with the configuration it was trained with"
+        ) from error
 
 
 def load_model(folder: Path, *, compute_dtype: torch.dtype = torch.float32) -> Decoder:

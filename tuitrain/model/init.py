@@ -38,7 +38,8 @@ def _normal(like: nn.Parameter, std: float, generator: torch.Generator) -> torch
 
 
 def parameter_roles(model: Decoder) -> dict[str, list[tuple[str, nn.Parameter]]]:
-    """Parameters by the way an optimizer should treat them: `embedding`, `head`, `matrix`, `vector`; tied weights are embedding."""
+    """Parameters by the way an optimizer should treat them: `embedding`, `head`, `matrix`, `vector`; tied weights are
+    embedding."""
     roles: dict[str, list[tuple[str, nn.Parameter]]] = {"embedding": [], "head": [], "matrix": [], "vector": []}
     for name, parameter in model.named_parameters():
         if name == "model.embed_tokens.weight":

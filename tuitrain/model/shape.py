@@ -1,4 +1,5 @@
-"""Sizes of a decoder, and which transformers class it is. What the trainer, the planner and a checkpoint's config.json share."""
+"""Sizes of a decoder, and which transformers class it is. What the trainer, the planner and a checkpoint's config.json
+share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """machine.json: what was measured on this machine, and measuring it when nothing was.
 
-A measurement is valid for one device, precision and thread count; another machine's home directory would carry a foreign one, so
-the processor's name is part of the key.
+A measurement is valid for one device, precision and thread count; another machine's home directory would carry a foreign
+one, so the processor's name is part of the key.
 """
 
 from __future__ import annotations
@@ -45,11 +45,25 @@ def measured_hardware(machine: Machine, *, device: str, precision: str, threads:
 
 def _measure(device: str, precision: str, threads: int) -> dict[str, Any]:
     require_training_packages()
-    command = [sys.executable, "-m", "tuitrain.trainer.measure", "--device", device, "--precision", precision, "--threads", str(threads)]
+    command = [
+        sys.executable,
+        "-m",
+        "tuitrain.trainer.measure",
+        "--device",
+        device,
+        "--precision",
+        precision,
+        "--threads",
+        str(threads),
+    ]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=child_environment())
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=child_environment()
+        )
     except subprocess.TimeoutExpired:
-        raise EnvironmentError_(f"measuring this machine took longer than {TIMEOUT_S} s", "close other programs, then try again") from None
+        raise EnvironmentError_(
+            f"measuring this machine took longer than {TIMEOUT_S} s", "close other programs, then try again"
+        ) from None
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise EnvironmentError_(f"measuring this machine failed: {last[:300]}", "`tuitrain doctor` checks torch")

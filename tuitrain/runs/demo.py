@@ -37,7 +37,11 @@ class Demo:
 def plan_demo(minutes: float, say: Callable[[str], None]) -> Demo:
     """Measure, weigh, pick."""
     machine = this_machine()
-    base = Config(run=RunSection(name="demo"), train=TrainSection(minutes=minutes), data=DataSection(sources=(SourceSection(corpus="python-stdlib"),)))
+    base = Config(
+        run=RunSection(name="demo"),
+        train=TrainSection(minutes=minutes),
+        data=DataSection(sources=(SourceSection(corpus="python-stdlib"),)),
+    )
     resolved = resolve(base, machine)
     say(f"machine: {machine.describe()}")
     say("measuring what it does when it trains (a few seconds, once per machine)")

@@ -67,7 +67,7 @@ def examine() -> Iterator[Finding]:
         _bitsandbytes,
         _disk,
         lambda: _memory(machine),
-        *[lambda name=name: _extra(name) for name in _EXTRAS],  # type: ignore[misc]
+        *[lambda name=name: _extra(name) for name in _EXTRAS],
     ]
     for check in checks:
         yield check()
@@ -97,9 +97,16 @@ def _torch_facts() -> dict[str, Any]:
 
 def _torch(facts: dict[str, Any]) -> Finding:
     if facts.get("missing"):
-        return Finding(check="torch", level="warn", message="not installed: planning works, training does not", fix="pip install 'tuitrain[train]'")
+        return Finding(
+            check="torch",
+            level="warn",
+            message="not installed: planning works, training does not",
+            fix="pip install 'tuitrain[train]'",
+        )
     if "broken" in facts:
-        return Finding(check="torch", level="fail", message=f"cannot be used: {facts['broken']}", fix="pip install --force-reinstall torch")
+        return Finding(
+            check="torch", level="fail", message=f"cannot be used: {facts['broken']}", fix="pip install --force-reinstall torch"
+        )
     build = f"CUDA {facts['cuda_build']} build" if facts["cuda_build"] else "CPU build"
     return Finding(check="torch", level="pass", message=f"torch {facts['version']}, {build}")
 
@@ -110,7 +117,11 @@ def _device(machine: Machine, facts: dict[str, Any]) -> Finding:
         return Finding(check="device", level="pass", message=names)
     if machine.gpus and not facts.get("missing") and "broken" not in facts:
         why = "torch is a CPU build" if not facts["cuda_build"] else "torch sees no CUDA device"
-        fix = "install the CUDA build of torch: https://pytorch.org/get-started" if not facts["cuda_build"] else "check the driver below"
+        fix = (
+            "install the CUDA build of torch: https://pytorch.org/get-started"
+            if not facts["cuda_build"]
+            else "check the driver below"
+        )
         return Finding(check="device", level="fail", message=f"{machine.gpus[0].name} is there, but {why}", fix=fix)
     return Finding(check="device", level="pass", message=machine.describe())
 
@@ -119,7 +130,9 @@ def _driver(machine: Machine, facts: dict[str, Any]) -> Finding:
     if machine.gpus:
         return Finding(check="driver", level="pass", message=f"NVIDIA driver {machine.gpus[0].driver}")
     if facts.get("cuda_build"):
-        return Finding(check="driver", level="warn", message=machine.gpu_reason, fix="install the NVIDIA driver to train on a GPU")
+        return Finding(
+            check="driver", level="warn", message=machine.gpu_reason, fix="install the NVIDIA driver to train on a GPU"
+        )
     return Finding(check="driver", level="pass", message=f"none needed: {machine.gpu_reason}")
 
 
@@ -127,32 +140,66 @@ def _bf16(machine: Machine, facts: dict[str, Any]) -> Finding:
     if facts.get("cuda"):
         if facts.get("bf16"):
             return Finding(check="bf16", level="pass", message="the GPU computes in bf16")
-        return Finding(check="bf16", level="warn", message="the GPU has no bf16: fp16 with loss scaling is used", fix="nothing to do; Ampere or newer has it")
+        return Finding(
+            check="bf16",
+            level="warn",
+            message="the GPU has no bf16: fp16 with loss scaling is used",
+            fix="nothing to do; Ampere or newer has it",
+        )
     if "bf16_cpu_ok" in facts and not facts["bf16_cpu_ok"]:
-        return Finding(check="bf16", level="fail", message="a bf16 product on this CPU is wrong", fix="train.precision=fp32, and report this CPU")
+        return Finding(
+            check="bf16",
+            level="fail",
+            message="a bf16 product on this CPU is wrong",
+            fix="train.precision=fp32, and report this CPU",
+        )
     if machine.cpu_bf16:
         return Finding(check="bf16", level="pass", message="the CPU computes in bf16 natively (AVX-512 BF16 or AMX)")
-    return Finding(check="bf16", level="warn", message="the CPU has no bf16 instructions: training runs in fp32", fix="nothing to do on this machine")
+    return Finding(
+        check="bf16",
+        level="warn",
+        message="the CPU has no bf16 instructions: training runs in fp32",
+        fix="nothing to do on this machine",
+    )
 
 
 def _compiler() -> Finding:
     for name in ("g++", "clang++", "c++"):
         if path := shutil.which(name):
             return Finding(check="compiler", level="pass", message=f"{path}: torch.compile works")
-    return Finding(check="compiler", level="warn", message="no C++ compiler: torch.compile is off, training about a third slower", fix="apt install g++, or brew install gcc")
+    return Finding(
+        check="compiler",
+        level="warn",
+        message="no C++ compiler: torch.compile is off, training about a third slower",
+        fix="apt install g++, or brew install gcc",
+    )
 
 
 def _flash_attn(machine: Machine) -> Finding:
     if importlib.util.find_spec("flash_attn") is not None:
         return Finding(check="flash-attn", level="pass", message=f"flash-attn {_version('flash-attn')}")
     if not machine.gpus:
-        return Finding(check="flash-attn", level="pass", message="not installed, and of no use without an NVIDIA GPU; torch's own flash kernel is used")
-    return Finding(check="flash-attn", level="warn", message="not installed: torch's own flash kernel is used", fix="pip install 'tuitrain[flash]' --no-build-isolation")
+        return Finding(
+            check="flash-attn",
+            level="pass",
+            message="not installed, and of no use without an NVIDIA GPU; torch's own flash kernel is used",
+        )
+    return Finding(
+        check="flash-attn",
+        level="warn",
+        message="not installed: torch's own flash kernel is used",
+        fix="pip install 'tuitrain[flash]' --no-build-isolation",
+    )
 
 
 def _bitsandbytes() -> Finding:
     if importlib.util.find_spec("bitsandbytes") is None:
-        return Finding(check="bitsandbytes", level="warn", message="not installed: no 4-bit weights, no 8-bit optimizers", fix="pip install 'tuitrain[train]'")
+        return Finding(
+            check="bitsandbytes",
+            level="warn",
+            message="not installed: no 4-bit weights, no 8-bit optimizers",
+            fix="pip install 'tuitrain[train]'",
+        )
     return Finding(check="bitsandbytes", level="pass", message=f"bitsandbytes {_version('bitsandbytes')}")
 
 
@@ -162,7 +209,9 @@ def _disk() -> Finding:
     free = shutil.disk_usage(existing).free
     message = f"{free / 2**30:.1f} GiB free for {folder}"
     if free < MIN_FREE_BYTES:
-        return Finding(check="disk", level="warn", message=message, fix="free some space, or set TUITRAIN_HOME to a larger disk")
+        return Finding(
+            check="disk", level="warn", message=message, fix="free some space, or set TUITRAIN_HOME to a larger disk"
+        )
     return Finding(check="disk", level="pass", message=message)
 
 
@@ -179,7 +228,9 @@ def _extra(name: str) -> Finding:
         return Finding(check=f"extra {name}", level="pass", message="complete")
     optional = name != "train"
     message = f"lacks {', '.join(missing)}" + (" (optional)" if optional else "")
-    return Finding(check=f"extra {name}", level="pass" if optional else "warn", message=message, fix=f"pip install 'tuitrain[{name}]'")
+    return Finding(
+        check=f"extra {name}", level="pass" if optional else "warn", message=message, fix=f"pip install 'tuitrain[{name}]'"
+    )
 
 
 def _version(package: str) -> str:

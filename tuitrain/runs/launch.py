@@ -29,7 +29,8 @@ from tuitrain.runs.store import Run, RunStore
 
 START_TIMEOUT_S = 20.0
 _PACKAGES = (
-    "torch", "transformers", "tokenizers", "tiktoken", "safetensors", "numpy", "peft", "bitsandbytes", "flash-attn", "triton", "textual",
+    "torch", "transformers", "tokenizers", "tiktoken", "safetensors", "numpy", "peft", "bitsandbytes", "flash-attn", "triton",
+    "textual",
 )  # fmt: skip
 _children: list[subprocess.Popen[bytes]] = []
 """Supervisors this process started: kept, so that none becomes a zombie unnoticed."""
@@ -55,7 +56,9 @@ def prepare_run(
         # config.toml comes last: a folder without one is no run, and nobody lists it.
         write_atomic(run.path / "config.toml", to_toml(asked, comment=command))
     except OSError as error:
-        raise EnvironmentError_(f"cannot write {run.path}: {error.strerror or error}", "free some space, or give another --runs-dir") from error
+        raise EnvironmentError_(
+            f"cannot write {run.path}: {error.strerror or error}", "free some space, or give another --runs-dir"
+        ) from error
     return run
 
 
@@ -142,7 +145,9 @@ def _git_commit() -> str | None:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
         if commit.returncode:
             return None
-        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5, check=False)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

@@ -116,7 +116,11 @@ def _gpus() -> tuple[tuple[Gpu, ...], str]:
         return (), "no NVIDIA driver found (nvidia-smi is not on PATH)"
     try:
         result = subprocess.run(
-            [smi, f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=10, check=False
+            [smi, f"--query-gpu={_SMI_FIELDS}", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return (), f"nvidia-smi did not answer ({error})"

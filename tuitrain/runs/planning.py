@@ -1,7 +1,7 @@
 """The plan of a run: its resolved configuration as a question to the planner.
 
-What is not settled before data and probe - micro-batch, number of steps from minutes or epochs, bytes of the corpus - is planned
-with the values the trainer will most likely settle on.
+What is not settled before data and probe - micro-batch, number of steps from minutes or epochs, bytes of the corpus - is
+planned with the values the trainer will most likely settle on.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ class Liveness:
 
 
 def liveness(status: Status | None, now_s: float | None = None) -> Liveness:
-    """Judge a status: alive is said of processes that exist, stale of heartbeats that stopped. Nothing is called crashed on suspicion."""
+    """Judge a status: alive is said of processes that exist, stale of heartbeats that stopped. Nothing is called crashed on
+    suspicion."""
     if status is None:
         return Liveness(alive=False, stale=False, text="never started")
     now_s = time.time() if now_s is None else now_s

@@ -110,7 +110,9 @@ class RunStore:
             if len(matches) == 1:
                 return matches[0]
             if matches:
-                raise UsageError(f"{name!r} fits {len(matches)} runs: {', '.join(run.run_id for run in matches[:5])}", "give more of the id")
+                raise UsageError(
+                    f"{name!r} fits {len(matches)} runs: {', '.join(run.run_id for run in matches[:5])}", "give more of the id"
+                )
         near = difflib.get_close_matches(name, [run.run_id for run in runs], n=1, cutoff=0.3)
         hint = f"did you mean {near[0]!r}? `tuitrain runs ls` lists all" if near else "`tuitrain runs ls` lists all"
         raise UsageError(f"no run {name!r} in {self.root}", hint if runs else "there are none yet; `tuitrain demo` makes one")

@@ -61,7 +61,9 @@ def _attempt(run_dir: Path, *, nproc: int, attempt: int) -> int:
     status = Status(state="starting", host=socket.gethostname(), attempt=attempt, supervisor=ProcessId.current())
     write_status(run_dir, status, durable=True)
     print(f"tuitrain: attempt {attempt} of {run_dir.name}, {time.strftime('%Y-%m-%d %H:%M:%S')}", flush=True)
-    child = subprocess.Popen(torchrun_command(run_dir, nproc=nproc), env=trainer_environment(os.environ, attempt=attempt), cwd=run_dir)
+    child = subprocess.Popen(
+        torchrun_command(run_dir, nproc=nproc), env=trainer_environment(os.environ, attempt=attempt), cwd=run_dir
+    )
 
     def forward(signum: int, frame: FrameType | None) -> None:
         """SIGTERM and SIGINT to the supervisor mean: save and stop. The trainers are told, the agent waits for them."""
@@ -94,7 +96,9 @@ def _how_it_ended(run_dir: Path, attempt: int, code: int) -> str:
     reason = "killed on request" if killed else _explain(code, run_dir)
     with EventWriter(run_dir / "events" / "supervisor.jsonl", rank=SUPERVISOR_RANK) as writer:
         if killed:
-            writer.emit("control_ack", step=state.step, id="", command="kill", ok=True, detail="trainer and torchrun were killed")
+            writer.emit(
+                "control_ack", step=state.step, id="", command="kill", ok=True, detail="trainer and torchrun were killed"
+            )
         writer.emit("run_end", step=state.step, state=ended, reason=reason, exit_code=code)
     _finish(run_dir, ended, reason)
     return ended

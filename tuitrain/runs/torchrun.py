@@ -37,5 +37,7 @@ def trainer_environment(base: Mapping[str, str], *, attempt: int) -> dict[str, s
     if base.get("GLOO_SOCKET_IFNAME") is None and Path("/sys/class/net/lo").exists():
         env["GLOO_SOCKET_IFNAME"] = "lo"
     # torchrun prints a banner unless somebody has chosen; the trainer sets its own thread count.
-    env["OMP_NUM_THREADS"] = env.get("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
+    env["OMP_NUM_THREADS"] = env.get(
+        "OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    )
     return env

@@ -37,7 +37,9 @@ def main(run_dir: Path) -> int:
         known = isinstance(error, TuitrainError)
         print(str(error) if known else traceback.format_exc(), file=sys.stderr, flush=True)
         reason = error.message if isinstance(error, TuitrainError) else f"{type(error).__name__}: {error}"
-        telemetry.emit("run_end", state="failed", reason=reason[:2000], wall_s=telemetry.wall_s(), exit_code=getattr(error, "exit_code", 1))
+        telemetry.emit(
+            "run_end", state="failed", reason=reason[:2000], wall_s=telemetry.wall_s(), exit_code=getattr(error, "exit_code", 1)
+        )
         telemetry.set_state("failed")
         code = error.exit_code if isinstance(error, TuitrainError) else EXIT_RUN_FAILED
     finally:

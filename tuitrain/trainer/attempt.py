@@ -32,7 +32,9 @@ FINISH_RESERVE = 1.15
 
 def run_attempt(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry, stop: StopRequest) -> int:
     """From the resolved configuration to the exit code. The main process holds the run's trainer lock throughout."""
-    with exclusive_lock(run_dir / "trainer.lock" if world.is_main else run_dir / f"trainer-{world.rank}.lock", wait=False) as free:
+    with exclusive_lock(
+        run_dir / "trainer.lock" if world.is_main else run_dir / f"trainer-{world.rank}.lock", wait=False
+    ) as free:
         if not free:
             raise RunError(f"another trainer works on {run_dir.name}", f"`tuitrain runs show {run_dir.name}` says which")
         return _train(run_dir, resolved, world, telemetry, stop)
@@ -94,7 +96,8 @@ def _deadline_s(setup: Setup, minutes: float, *, spent_s: float, probed: Probed)
 
 
 def _resumed(setup: Setup, stop: StopRequest, step: int) -> Trainer:
-    """The trainer of a checkpoint: micro-batch and compilation as the first attempt settled them, so that the sums are the same."""
+    """The trainer of a checkpoint: micro-batch and compilation as the first attempt settled them, so that the sums are the
+    same."""
     config = setup.resolved.config.train
     if config.compile == "on" and compilation.unavailable(setup.world.device.type) is None:
         compilation.compile_layers(setup.loss)

@@ -54,7 +54,9 @@ class GlobalBatches:
     def _load(self, first_sequence: int) -> list[MicroBatch]:
         rows = self.sequences // self._world.size
         batch = self._loader.batch(first_sequence + self._world.rank * rows, rows)
-        return [to_micro_batch(batch, start, self.micro_batch, self._world.device) for start in range(0, rows, self.micro_batch)]
+        return [
+            to_micro_batch(batch, start, self.micro_batch, self._world.device) for start in range(0, rows, self.micro_batch)
+        ]
 
 
 def to_micro_batch(batch: Batch, start: int, count: int, device: torch.device) -> MicroBatch:

@@ -6,8 +6,8 @@
                                  rng.safetensors random generators of every process
                                  manifest.json   sizes and hashes, written last
 
-A save is staged in a hidden folder, fsynced, and renamed. Whatever happens meanwhile - a kill, a full disk - the checkpoints that
-were there stay as they are. Reading verifies the hashes; what fails is passed over by name.
+A save is staged in a hidden folder, fsynced, and renamed. Whatever happens meanwhile - a kill, a full disk - the
+checkpoints that were there stay as they are. Reading verifies the hashes; what fails is passed over by name.
 """
 
 from __future__ import annotations
@@ -175,20 +175,20 @@ def estimate_bytes(model: Decoder, optimizers: Optimizers) -> int:
 
 
 def _save_optimizer(optimizers: Optimizers, folder: Path) -> None:
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "torch.distributed is disabled, unavailable or uninitialized": meant so
-        dcp.save({"optimizer": optimizers.state_dict()}, checkpoint_id=folder, no_dist=True)
+        save({"optimizer": optimizers.state_dict()}, checkpoint_id=folder, no_dist=True)
 
 
 def _load_optimizer(optimizers: Optimizers, folder: Path) -> None:
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     state = {"optimizer": optimizers.state_dict()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dcp.load(state, checkpoint_id=folder, no_dist=True)
+        load(state, checkpoint_id=folder, no_dist=True)
     optimizers.load_state_dict(state["optimizer"])
 
 

@@ -1,7 +1,7 @@
 """Validation: one sum of losses over all tokens, one of their bytes, one division.
 
-The mean of batch means (torchtitan until #4167) weighs a short last batch like a full one. Bits per byte divides by the bytes the
-targets stand for, as the tokenizer's own table says - not by the length of decoded strings (nanochat #693).
+The mean of batch means (torchtitan until #4167) weighs a short last batch like a full one. Bits per byte divides by the
+bytes the targets stand for, as the tokenizer's own table says - not by the length of decoded strings (nanochat #693).
 """
 
 from __future__ import annotations

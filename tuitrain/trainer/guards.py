@@ -1,8 +1,9 @@
 """Guards: is this step fit to change the weights? Asked after the backward pass and before the optimizer.
 
-NaN and infinities always trip: the comparison is written so that NaN fails it (`nan > limit` is False, which is how a watchdog of
-a peer let NaN pass, and reset itself on it). A spike is a loss or gradient norm `sigma` standard deviations above the mean of
-the last steps (OLMo 2's SkipStep, arXiv:2501.00656 section 3.3). Offending steps never enter the statistics.
+NaN and infinities always trip: the comparison is written so that NaN fails it (`nan > limit` is False, which is how a
+watchdog of a peer let NaN pass, and reset itself on it). A spike is a loss or gradient norm `sigma` standard deviations
+above the mean of the last steps (OLMo 2's SkipStep, arXiv:2501.00656 section 3.3). Offending steps never enter the
+statistics.
 """
 
 from __future__ import annotations

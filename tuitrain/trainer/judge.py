@@ -32,7 +32,13 @@ class Judge:
             position.evals_without_gain += 1
         state.last_eval = {"eval_loss": found.loss, "bits_per_byte": found.bits_per_byte}
         setup.telemetry.emit_main(
-            "eval", loss=found.loss, bits_per_byte=found.bits_per_byte, tokens=found.tokens, bytes=found.bytes, eval_s=eval_s, best=best
+            "eval",
+            loss=found.loss,
+            bits_per_byte=found.bits_per_byte,
+            tokens=found.tokens,
+            bytes=found.bytes,
+            eval_s=eval_s,
+            best=best,
         )
         if config.patience is not None and position.evals_without_gain >= config.patience and state.ending is None:
             state.ending = Ending("finished", f"early stopping: {config.patience} evaluations without improvement")

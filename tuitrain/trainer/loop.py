@@ -133,7 +133,9 @@ class Trainer:
         elif step is None or self.position.rollbacks >= config.max_consecutive:
             setup.telemetry.emit_main("guard", action="stop", **facts)
             why = "nothing to go back to" if step is None else f"going back {self.position.rollbacks} times did not help"
-            self.state.ending = Ending("failed", f"{trip.reason} in {guard.consecutive} steps in a row, {why}; lower the learning rate")
+            self.state.ending = Ending(
+                "failed", f"{trip.reason} in {guard.consecutive} steps in a row, {why}; lower the learning rate"
+            )
         else:
             setup.telemetry.emit_main("guard", action="rollback", rollback_to_step=step, **facts)
             self._roll_back(step)
@@ -143,7 +145,11 @@ class Trainer:
         before = self.position
         self.restore(step)
         position = self.position
-        position.next_sequence, position.tokens_total, position.train_s = before.next_sequence, before.tokens_total, before.train_s
+        position.next_sequence, position.tokens_total, position.train_s = (
+            before.next_sequence,
+            before.tokens_total,
+            before.train_s,
+        )
         position.rollbacks = before.rollbacks + 1
 
     def _do_what_is_due(self) -> None:
@@ -172,7 +178,8 @@ class Trainer:
         )
 
     def _adjust_length(self) -> None:
-        """A run measured in minutes, once, when its decay is about to begin: as many steps as the pace really measured allows."""
+        """A run measured in minutes, once, when its decay is about to begin: as many steps as the pace really measured
+        allows."""
         position, deadline_s = self.position, self.position.deadline_s
         if deadline_s is None or position.step + 1 < self._schedule.decay_start:
             return

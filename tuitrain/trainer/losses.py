@@ -9,7 +9,8 @@ from tuitrain_kernels import linear_cross_entropy, plain_linear_cross_entropy
 
 
 class LanguageModelLoss(nn.Module):
-    """Sum of next-token cross-entropies over valid targets, in fp32. Dividing by a count is the step's business: only it knows all.
+    """Sum of next-token cross-entropies over valid targets, in fp32. Dividing by a count is the step's business: only it
+    knows all.
 
     `head` is "chunked" or "plain"; both are the same function.
     """

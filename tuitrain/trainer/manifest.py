@@ -14,7 +14,7 @@ _BLOCK = 1 << 22
 
 def write_manifest(folder: Path) -> int:
     """Hash and fsync every file of a folder, then write the manifest. Returns the bytes of all files."""
-    files = {}
+    files: dict[str, dict[str, int | str]] = {}
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256(path, sync=True)}
     write_json(folder / FILE, {"version": 1, "files": files})
@@ -22,7 +22,7 @@ def write_manifest(folder: Path) -> int:
         if each.is_dir():
             fsync_dir(each)
     fsync_dir(folder)
-    return sum(int(entry["bytes"]) for entry in files.values())
+    return sum((folder / name).stat().st_size for name in files)
 
 
 def problem_with(folder: Path) -> str | None:

@@ -55,7 +55,8 @@ def _rate(width: int, device: torch.device, precision: str) -> float:
     kind, seq_len = recipe(precision, device), SEQ_LEN[device.type]
     shape = DecoderShape(
         architecture="nanochat", vocab_size=VOCAB_SIZE, hidden_size=width, num_layers=LAYERS, num_heads=max(1, width // 64),
-        num_kv_heads=max(1, width // 64), head_dim=64, ffn_size=4 * width, tie_embeddings=False, max_seq_len=seq_len, logit_softcap=15.0,
+        num_kv_heads=max(1, width // 64), head_dim=64, ffn_size=4 * width, tie_embeddings=False, max_seq_len=seq_len,
+        logit_softcap=15.0,
     )  # fmt: skip
     decoder = Decoder(shape, compute_dtype=kind.compute).to(device, kind.weights)
     init_weights(decoder, 0)

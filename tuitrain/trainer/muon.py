@@ -22,8 +22,9 @@ _POLAR_EXPRESS: Final = (
     (2.300652019954817, -1.6689039845749493, 0.4188073119525673),
 )
 SAFETY: Final = 1.02
-"""Each polynomial but the last is flattened by this factor. They rise steeply just above their interval, so that a singular value
-that bf16 rounding lifts past its edge would be thrown to a thousand; seen here without the factor, on a nearly singular matrix."""
+"""Each polynomial but the last is flattened by this factor. They rise steeply just above their interval, so that a singular
+value that bf16 rounding lifts past its edge would be thrown to a thousand; seen here without the factor, on a nearly
+singular matrix."""
 COEFFICIENTS: Final = (
     *((a / SAFETY, b / SAFETY**3, c / SAFETY**5) for a, b, c in _POLAR_EXPRESS[:-1]),
     _POLAR_EXPRESS[-1],
@@ -50,7 +51,9 @@ class Muon(torch.optim.Optimizer):
     https://jeremybernste.in/writing/deriving-muon).
     """
 
-    def __init__(self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0, low_precision: bool = True) -> None:
+    def __init__(
+        self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0, low_precision: bool = True
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -13,7 +13,8 @@ MAX_KEPT = 20
 
 
 def save_offending_batch(setup: Setup, first_sequence: int, step: int, trip: Trip) -> str | None:
-    """Write the global batch as JSON lines below `offending/`; the path relative to the run, None when it could not be written."""
+    """Write the global batch as JSON lines below `offending/`; the path relative to the run, None when it could not be
+    written."""
     folder = setup.run_dir / "offending"
     path = folder / f"step-{step:08d}.jsonl"
     batch = setup.loader.batch(first_sequence, setup.sequences_per_step)

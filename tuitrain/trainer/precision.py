@@ -36,6 +36,10 @@ RECIPES: Final = {
 def recipe(name: str, device: torch.device) -> Recipe:
     """The recipe by name; EnvironmentError_ where the device cannot do it."""
     found = RECIPES[name]
-    if device.type == "cuda" and found.compute is torch.bfloat16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if (
+        device.type == "cuda"
+        and found.compute is torch.bfloat16
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         raise EnvironmentError_(f"{torch.cuda.get_device_name(device)} does not compute in bf16", "train.precision=fp16-mixed")
     return found

@@ -24,7 +24,8 @@ from tuitrain.trainer.step import StepResult, train_step
 
 CPU_MICRO_BATCH_TOKENS = 8192
 GPU_MICRO_BATCH_TOKENS = 65_536
-"""Tokens beyond which a larger micro-batch was not seen to be faster (CPU: measured on 2 cores; GPU: enough rows to fill any)."""
+"""Tokens beyond which a larger micro-batch was not seen to be faster (CPU: measured on 2 cores; GPU: enough rows to fill
+any)."""
 USABLE_FRAC = 0.9
 MEASURED_STEPS = 3
 

@@ -18,7 +18,8 @@ from tuitrain.model.decoder import Decoder
 def continue_prompts(
     model: Decoder, tokenizer: Tokenizer, prompts: Sequence[str], *, max_tokens: int, temperature: float, seed: int
 ) -> list[tuple[str, int]]:
-    """(continuation, tokens made) of each prompt. A row stops at the end of a document; temperature 0 takes the likeliest token."""
+    """(continuation, tokens made) of each prompt. A row stops at the end of a document; temperature 0 takes the likeliest
+    token."""
     device, context = model.lm_head.weight.device, model.shape.max_seq_len
     generator = torch.Generator(device="cpu").manual_seed(seed)
     # Pretraining saw the end-of-document token before every document, so a prompt starts with it too.

@@ -70,7 +70,9 @@ class Saver:
             said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             print(f"warning: checkpoint {path} failed, the run goes on: {said}", flush=True)
             save_s = time.perf_counter() - start
-            setup.telemetry.emit("checkpoint", path=path, bytes=0, save_s=save_s, ok=False, reason=reason, error=said, removed=[])
+            setup.telemetry.emit(
+                "checkpoint", path=path, bytes=0, save_s=save_s, ok=False, reason=reason, error=said, removed=[]
+            )
             return False
         save_s = time.perf_counter() - start
         setup.telemetry.emit(

@@ -1,6 +1,8 @@
-"""Dynamic loss scaling for fp16 (Micikevicius et al. 2017, arXiv:1710.03740 section 3.2): scale up while it goes well, down on overflow.
+"""Dynamic loss scaling for fp16 (Micikevicius et al. 2017, arXiv:1710.03740 section 3.2): scale up while it goes well, down
+on overflow.
 
-Own, and small, because the scale belongs into the step's decision (an overflow is not a spike) and into the checkpoint, exactly.
+Own, and small, because the scale belongs into the step's decision (an overflow is not a spike) and into the checkpoint,
+exactly.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Learning-rate schedules: the multiplier of the peak rate as a pure function of the step. No state, so nothing to resume.
 
-cosine  Loshchilov and Hutter 2016, arXiv:1608.03983
-wsd     warm-up, stable, decay: Hu et al. 2024 (MiniCPM), arXiv:2404.06395; linear decay as in Haegele et al. 2024, arXiv:2405.18392
-linear  decay from the first step on: Bergsma et al. 2025, arXiv:2502.15938
+cosine  Loshchilov and Hutter 2016, arXiv:1608.03983 wsd     warm-up, stable, decay: Hu et al. 2024 (MiniCPM),
+arXiv:2404.06395; linear decay as in Haegele et al. 2024, arXiv:2405.18392 linear  decay from the first step on: Bergsma et
+al. 2025, arXiv:2502.15938
 """
 
 from __future__ import annotations

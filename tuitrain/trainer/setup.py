@@ -1,4 +1,5 @@
-"""Everything a run is made of, put together in order: data, model, kernels, optimizer, checkpoints. Decides nothing about steps."""
+"""Everything a run is made of, put together in order: data, model, kernels, optimizer, checkpoints. Decides nothing about
+steps."""
 
 from __future__ import annotations
 
@@ -105,13 +106,19 @@ def build(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry,
     telemetry.phase("model", "building the model")
     padded = -(-data.tokenizer.vocab_size // 64) * 64  # whole tiles of every matrix-multiply unit
     plan_shape = model_shape(config, vocab_size=padded)
-    shape = decoder_shape(resolved, padded)
+    shape = decoder_shape(plan_shape, resolved)
     kind = recipe(str(config.train.precision), world.device)
     decoder = Decoder(shape, compute_dtype=kind.compute).to(world.device, kind.weights)
     decoder.recompute = config.train.recompute
     init_weights(decoder, config.run.seed)
     loss = LanguageModelLoss(decoder, head=_loss_head(resolved))
-    loader = Loader(data, config.train.seq_len, config.run.seed, shuffle=config.data.shuffle, isolate_documents=config.data.isolate_documents)
+    loader = Loader(
+        data,
+        config.train.seq_len,
+        config.run.seed,
+        shuffle=config.data.shuffle,
+        isolate_documents=config.data.isolate_documents,
+    )
     setup = Setup(
         run_dir=run_dir,
         resolved=resolved,
@@ -126,27 +133,28 @@ def build(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry,
         loss=loss,
         module=replicate(loss, world),
         optimizers=Optimizers(decoder, config.optim, device=world.device),
-        checkpoints=Checkpoints(run_dir / "checkpoints", keep_last=config.checkpoint.keep_last, keep_best=config.checkpoint.keep_best),
+        checkpoints=Checkpoints(
+            run_dir / "checkpoints", keep_last=config.checkpoint.keep_last, keep_best=config.checkpoint.keep_best
+        ),
         peak_flop_per_s=peak_flop_per_s,
     )
     setup.take_attention(compiled=config.train.compile == "on")
     return setup
 
 
-def decoder_shape(resolved: Resolved, vocab_size: int) -> DecoderShape:
-    """The model of a resolved configuration."""
+def decoder_shape(shape: ModelShape, resolved: Resolved) -> DecoderShape:
+    """The model of a resolved configuration, its sizes from the planner's shape."""
     model = resolved.config.model
-    assert model.hidden_size and model.num_layers and model.num_heads and model.num_kv_heads and model.head_dim and model.ffn_size
     return DecoderShape(
         architecture=model.architecture,
-        vocab_size=vocab_size,
-        hidden_size=model.hidden_size,
-        num_layers=model.num_layers,
-        num_heads=model.num_heads,
-        num_kv_heads=model.num_kv_heads,
-        head_dim=model.head_dim,
-        ffn_size=model.ffn_size,
-        tie_embeddings=bool(model.tie_embeddings),
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        num_layers=shape.num_layers,
+        num_heads=shape.num_heads,
+        num_kv_heads=shape.num_kv_heads,
+        head_dim=shape.head_dim,
+        ffn_size=shape.ffn_size,
+        tie_embeddings=shape.tie_embeddings,
         max_seq_len=resolved.config.train.seq_len,
         rope_theta=model.rope_theta,
         norm_eps=model.norm_eps,
@@ -186,7 +194,9 @@ def _prepare(resolved: Resolved, world: World, telemetry: Telemetry) -> Prepared
     data = data or run()
     hashes = set(world.gather(data.content_hash))
     if len(hashes) > 1:
-        raise ConfigError([Problem(where="data", key="data.sources", message=f"the processes see {len(hashes)} different corpora")])
+        raise ConfigError(
+            [Problem(where="data", key="data.sources", message=f"the processes see {len(hashes)} different corpora")]
+        )
     return data
 
 

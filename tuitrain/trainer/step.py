@@ -39,7 +39,8 @@ class StepResult:
 
 
 def forward_backward(module: nn.Module, batches: Sequence[MicroBatch], *, scale: float) -> tuple[float, int]:
-    """Gradients of scale * (sum of losses), added up over the micro-batches. Returns (sum of losses, valid tokens) of this process."""
+    """Gradients of scale * (sum of losses), added up over the micro-batches. Returns (sum of losses, valid tokens) of this
+    process."""
     total = torch.zeros((), dtype=torch.float32, device=batches[0].tokens.device)
     for index, batch in enumerate(batches):
         last = index == len(batches) - 1

@@ -1,9 +1,10 @@
 """Exact attention by blocks of queries and plain batched products: the fastest on CPU at short lengths, when compiled.
 
-torch's CPU flash kernel never holds the scores, and pays for it in its backward pass (seen on 2 cores, T = 256, 4 heads of 64:
-31 ms against 14 ms here; T = 512: 51 against 24). Here the probabilities of a block of queries against the keys before its end
-are kept for the backward pass: T^2 / 2 numbers per head, which is little at T <= 1024 and too much beyond. Blocks skip the upper
-triangle. Written as matrix products and elementwise passes, so that torch.compile fuses what lies between the products.
+torch's CPU flash kernel never holds the scores, and pays for it in its backward pass (seen on 2 cores, T = 256, 4 heads of
+64: 31 ms against 14 ms here; T = 512: 51 against 24). Here the probabilities of a block of queries against the keys before
+its end are kept for the backward pass: T^2 / 2 numbers per head, which is little at T <= 1024 and too much beyond. Blocks
+skip the upper triangle. Written as matrix products and elementwise passes, so that torch.compile fuses what lies between
+the products.
 
 Symbols: G = batch x heads, T tokens, H head width.
 """

@@ -1,4 +1,5 @@
-"""Pick the attention backend for a device: fastest first, each compared with the reference in values and gradients before use."""
+"""Pick the attention backend for a device: fastest first, each compared with the reference in values and gradients before
+use."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def choose_attention(
     tokens: int = 0,
     compiled: bool = False,
 ) -> Choice:
-    """The backend for these shapes. `wanted` is a backend's name or "auto"; a name that fails its test is an error, not a fallback.
+    """The backend for these shapes. `wanted` is a backend's name or "auto"; a name that fails its test is an error, not a
+    fallback.
 
     `tokens` is the sequence length and `compiled` whether the call will be compiled: both decide whether "blocked" pays.
     """
@@ -73,7 +75,13 @@ def _blocked_does_not_pay(device: torch.device, tokens: int, compiled: bool) -> 
 
 
 def _error(
-    backend: Attention, device: torch.device, dtype: torch.dtype, head_dim: int, num_heads: int, num_kv_heads: int, documents: bool
+    backend: Attention,
+    device: torch.device,
+    dtype: torch.dtype,
+    head_dim: int,
+    num_heads: int,
+    num_kv_heads: int,
+    documents: bool,
 ) -> float:
     """Largest difference to the fp32 reference, outputs and the three gradients, on a small ragged case."""
     generator = torch.Generator(device="cpu").manual_seed(0)

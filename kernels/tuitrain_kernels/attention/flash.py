@@ -38,7 +38,7 @@ def flash_attention(q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, document_ids
         q_BTNH.flatten(0, 1), k_BTKH.flatten(0, 1), v_BTKH.flatten(0, 1),
         cu_seqlens_q=borders, cu_seqlens_k=borders, max_seqlen_q=longest, max_seqlen_k=longest, causal=True,
     )  # fmt: skip
-    return flat.unflatten(0, (batch, tokens))
+    return flat.view(batch, tokens, *flat.shape[1:])
 
 
 def document_borders(document_ids_BT: Tensor) -> tuple[Tensor, int]:

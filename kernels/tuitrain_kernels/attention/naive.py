@@ -24,4 +24,5 @@ def naive_attention(q_BTNH: Tensor, k_BTKH: Tensor, v_BTKH: Tensor, document_ids
     scores_BNTT = (q_BNTH @ k_BNTH.mT).float() * q_BTNH.shape[3] ** -0.5
     mask = visible_mask(document_ids_BT, q_BTNH.shape[1], q_BTNH.device)
     weights_BNTT = scores_BNTT.masked_fill(~mask, float("-inf")).softmax(dim=-1)
-    return (weights_BNTT.to(v_BNTH.dtype) @ v_BNTH).transpose(1, 2)
+    out_BTNH: Tensor = (weights_BNTT.to(v_BNTH.dtype) @ v_BNTH).transpose(1, 2)
+    return out_BTNH

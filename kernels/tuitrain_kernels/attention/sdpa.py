@@ -1,4 +1,5 @@
-"""torch's scaled_dot_product_attention. Without documents it takes the causal fast path; on CPU that is torch's own flash kernel.
+"""torch's scaled_dot_product_attention. Without documents it takes the causal fast path; on CPU that is torch's own flash
+kernel.
 
 `enable_gqa` costs nothing on CPU, and a mask costs 1.7x against `is_causal` there, so the mask is made only for documents.
 """

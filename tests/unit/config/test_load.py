@@ -76,7 +76,9 @@ def test_a_missing_file_tells_a_near_one(tmp_path: Path) -> None:
 def test_overrides_reach_into_arrays(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('[[data.sources]]\ncorpus = "python-stdlib"\n')
-    config = load_config(file, ["data.sources.0.weight=2.5", 'eval.prompts=["a", "b"]', "train.minutes=5", "optim.clip_norm=none"])
+    config = load_config(
+        file, ["data.sources.0.weight=2.5", 'eval.prompts=["a", "b"]', "train.minutes=5", "optim.clip_norm=none"]
+    )
     assert config.data.sources[0].weight == 2.5
     assert config.eval.prompts == ("a", "b")
     assert config.train.minutes == 5
@@ -104,7 +106,16 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("3", 3), ("1e-3", 1e-3), ("true", True), ("abc", "abc"), ('"3"', "3"), ("[1, 2]", [1, 2]), ("null", None), ("2024-01-01", "2024-01-01")],
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ("abc", "abc"),
+        ('"3"', "3"),
+        ("[1, 2]", [1, 2]),
+        ("null", None),
+        ("2024-01-01", "2024-01-01"),
+    ],
 )
 def test_override_values_are_toml_where_they_are_toml(text: str, value: object) -> None:
     parsed = parse_value(text)
@@ -114,7 +125,12 @@ def test_override_values_are_toml_where_they_are_toml(text: str, value: object) 
 def test_what_was_asked_for_can_be_written_and_read_again(tmp_path: Path) -> None:
     config = load_config(
         None,
-        ["run.name=x", "train.minutes=2.5", 'eval.prompts=["a \\"quoted\\"\\n line", "ü"]', "data.sources=[{path='/a b', weight=2.0}, {corpus='python-stdlib'}]"],
+        [
+            "run.name=x",
+            "train.minutes=2.5",
+            'eval.prompts=["a \\"quoted\\"\\n line", "ü"]',
+            "data.sources=[{path='/a b', weight=2.0}, {corpus='python-stdlib'}]",
+        ],
     )
     file = tmp_path / "again.toml"
     file.write_text(to_toml(config, comment="tuitrain train x\nsecond line"))

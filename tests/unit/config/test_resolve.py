@@ -29,8 +29,22 @@ def resolved(machine: Machine = CPU_BOX, *overrides: str) -> Resolved:
 def test_everything_open_is_filled_in_with_a_reason() -> None:
     result = resolved()
     model, train, optim = result.config.model, result.config.train, result.config.optim
-    assert None not in (model.hidden_size, model.num_layers, model.num_heads, model.num_kv_heads, model.head_dim, model.ffn_size)
-    assert "auto" not in (train.batch_tokens, train.precision, optim.lr, optim.matrix_lr, result.config.run.device, result.config.run.threads)
+    assert None not in (
+        model.hidden_size,
+        model.num_layers,
+        model.num_heads,
+        model.num_kv_heads,
+        model.head_dim,
+        model.ffn_size,
+    )
+    assert "auto" not in (
+        train.batch_tokens,
+        train.precision,
+        optim.lr,
+        optim.matrix_lr,
+        result.config.run.device,
+        result.config.run.threads,
+    )
     assert all(each.reason for each in result.derived)
 
 
@@ -50,9 +64,22 @@ def test_the_machine_chooses_the_precision_and_says_why(machine: Machine, precis
 
 
 def test_what_was_asked_for_stays() -> None:
-    asked = ["train.precision=fp32", "optim.lr=0.5", "optim.matrix_lr=0.7", "train.batch_tokens=1024", "run.threads=3", "model.ffn_size=100", "run.device=cpu"]
+    asked = [
+        "train.precision=fp32",
+        "optim.lr=0.5",
+        "optim.matrix_lr=0.7",
+        "train.batch_tokens=1024",
+        "run.threads=3",
+        "model.ffn_size=100",
+        "run.device=cpu",
+    ]
     config = resolved(gpu_box(9.0), *asked).config
-    assert (config.train.precision, config.optim.lr, config.optim.matrix_lr, config.train.batch_tokens) == ("fp32", 0.5, 0.7, 1024)
+    assert (config.train.precision, config.optim.lr, config.optim.matrix_lr, config.train.batch_tokens) == (
+        "fp32",
+        0.5,
+        0.7,
+        1024,
+    )
     assert (config.run.threads, config.model.ffn_size, config.run.device) == (3, 100, "cpu")
 
 

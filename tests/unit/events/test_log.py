@@ -127,6 +127,8 @@ def test_unknown_kinds_and_fields_of_a_newer_version_are_read() -> None:
     assert event.kind == "telepathy"
 
 
-@pytest.mark.parametrize("line", [b"", b"[]", b"null", b'{"kind":"step"}', b"\xff\xfe", b'{"v":1,"seq":"a","t_ns":0,"rank":0,"step":0,"kind":"x"}'])
+@pytest.mark.parametrize(
+    "line", [b"", b"[]", b"null", b'{"kind":"step"}', b"\xff\xfe", b'{"v":1,"seq":"a","t_ns":0,"rank":0,"step":0,"kind":"x"}']
+)
 def test_lines_that_are_no_events_are_none(line: bytes) -> None:
     assert decode_line(line) is None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from unit.config.test_resolve import CPU_BOX
 
 from tuitrain.runs import doctor
 from tuitrain.runs.machine import Gpu, this_machine
-from unit.config.test_resolve import CPU_BOX
 
 GPU = Gpu(name="RTX", memory_bytes=24 << 30, compute_capability=8.9, driver="550.1", power_limit_w=450.0)
 GPU_BOX = replace(CPU_BOX, gpus=(GPU,), gpu_reason="")

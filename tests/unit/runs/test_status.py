@@ -31,8 +31,18 @@ def status(**changes: object) -> Status:
         ({"state": "paused", "progress_s": NOW_S - 9999}, True, False, "paused"),
         ({"heartbeat_s": NOW_S - 130}, True, True, "no heartbeat for 2 m 10 s"),
         ({"progress_s": NOW_S - 400}, True, True, "alive, but no progress for 6 m 40 s"),
-        ({"supervisor": DEAD, "trainer": DEAD, "heartbeat_s": NOW_S - 70}, False, True, "its processes are gone; last heartbeat 1 m 10 s ago"),
-        ({"supervisor": None, "trainer": None, "heartbeat_s": NOW_S - 5}, False, True, "its processes are gone; last heartbeat 5 s ago"),
+        (
+            {"supervisor": DEAD, "trainer": DEAD, "heartbeat_s": NOW_S - 70},
+            False,
+            True,
+            "its processes are gone; last heartbeat 1 m 10 s ago",
+        ),
+        (
+            {"supervisor": None, "trainer": None, "heartbeat_s": NOW_S - 5},
+            False,
+            True,
+            "its processes are gone; last heartbeat 5 s ago",
+        ),
         ({"state": "finished"}, True, False, "finished"),
         ({"state": "finished", "supervisor": DEAD, "trainer": DEAD}, False, False, "finished"),
         ({"host": "elsewhere"}, True, False, "runs on elsewhere; last heartbeat 1 s ago"),
@@ -80,7 +90,8 @@ def test_the_file_round_trips_and_rubbish_is_no_status(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (60, "1 m 00 s"), (3599, "59 m 59 s"), (3661, "1 h 01 m"), (200_000, "2 d 7 h"), (-5, "0 s")]
+    ("seconds", "text"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 m 00 s"), (3599, "59 m 59 s"), (3661, "1 h 01 m"), (200_000, "2 d 7 h"), (-5, "0 s")],
 )
 def test_ages(seconds: float, text: str) -> None:
     assert format_age(seconds) == text

@@ -29,6 +29,8 @@ def test_the_environment_adds_what_trainers_need_and_keeps_the_rest() -> None:
     assert "OMP_NUM_THREADS" in env, "torchrun prints a banner without it"
 
 
-@pytest.mark.parametrize("name", ["GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TORCHINDUCTOR_CACHE_DIR", "PYTORCH_CUDA_ALLOC_CONF"])
+@pytest.mark.parametrize(
+    "name", ["GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "TORCHINDUCTOR_CACHE_DIR", "PYTORCH_CUDA_ALLOC_CONF"]
+)
 def test_what_the_user_chose_is_not_overruled(name: str) -> None:
     assert trainer_environment({name: "chosen"}, attempt=1)[name] == "chosen"

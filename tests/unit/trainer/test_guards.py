@@ -60,7 +60,9 @@ def test_a_falling_loss_never_trips() -> None:
     guard = StepGuard(sigma=6.0, window=64)
     generator = random.Random(1)
     for step in range(500):
-        assert guard.judge(2 + 8 * math.exp(-step / 60) + abs(generator.gauss(0, 0.05)), 1 + abs(generator.gauss(0, 0.2))) is None
+        assert (
+            guard.judge(2 + 8 * math.exp(-step / 60) + abs(generator.gauss(0, 0.05)), 1 + abs(generator.gauss(0, 0.2))) is None
+        )
 
 
 def test_a_flat_curve_tolerates_small_noise() -> None:

@@ -6,13 +6,13 @@ import copy
 
 import pytest
 import torch
+from unit.model.test_decoder import shape
 
 from tuitrain.config.schema import OptimSection
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.init import init_weights
 from tuitrain.trainer.muon import Muon, orthogonalise
 from tuitrain.trainer.optim import Optimizers
-from unit.model.test_decoder import shape
 
 CPU = torch.device("cpu")
 
@@ -114,6 +114,9 @@ def test_the_step_count_advances() -> None:
 
 def test_embeddings_and_gains_are_not_decayed() -> None:
     _, optimizers = fresh("adamw")
-    decays = {group["weight_decay"]: sum(parameter.numel() for parameter in group["params"]) for group in optimizers.all[0].param_groups}
+    decays = {
+        group["weight_decay"]: sum(parameter.numel() for parameter in group["params"])
+        for group in optimizers.all[0].param_groups
+    }
     assert decays[0.0] > 0
     assert len(decays) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tuitrain.trainer.schedule import Schedule
@@ -18,7 +20,7 @@ def test_rises_to_one_and_falls_to_the_minimum(kind: str) -> None:
     assert rates[9] == 1.0
     assert max(rates) == 1.0
     assert rates[100] == pytest.approx(0.1)
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(rates[10:]))
 
 
 def test_wsd_is_flat_until_its_decay_whatever_the_length() -> None:

@@ -82,7 +82,10 @@ def init_world(device_kind: str) -> World:
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if device_kind == "cuda":
         if not torch.cuda.is_available():
-            raise EnvironmentError_("run.device is 'cuda' and torch sees no CUDA device", "`tuitrain doctor` says why; run.device=cpu works anywhere")
+            raise EnvironmentError_(
+                "run.device is 'cuda' and torch sees no CUDA device",
+                "`tuitrain doctor` says why; run.device=cpu works anywhere",
+            )
         if local_rank >= torch.cuda.device_count():
             message = f"process {local_rank} has no GPU of its own: {torch.cuda.device_count()} visible, run.nproc is larger"
             raise EnvironmentError_(message, f"run.nproc={torch.cuda.device_count()}")

@@ -1,4 +1,15 @@
-"""The caller's end of a generation worker: start it, ask, read pieces as they come, stop it."""
+"""Generation from a process without torch: the caller's end of an engine worker (`tuitrain.engine.worker`).
+
+Start it, ask, read pieces as they come, stop it. Both ends speak one JSON object per line, over the worker's stdin and stdout:
+
+    -> {"op": "generate", "prompt": str | null, "messages": [...] | null, "max_tokens", "temperature", "top_p", "top_k", "seed"}
+    -> {"op": "stop"}                       end the current generation
+    -> {"op": "quit"}
+    <- {"kind": "ready", "model", "parameters", "context", "has_chat_template", "load_s"}
+    <- {"kind": "text", "text"}             a piece, as it is made
+    <- {"kind": "done", "tokens", "wall_s", "tokens_per_s", "reason": "end" | "length" | "stopped"}
+    <- {"kind": "error", "message", "hint"}
+"""
 
 from __future__ import annotations
 
@@ -6,13 +17,32 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tuitrain.engine.protocol import GenerateRequest
 from tuitrain.errors import EnvironmentError_, RunError
 from tuitrain.runs.launch import child_environment, require_training_packages
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerateRequest:
+    """One generation. `prompt` is continued as it stands; `messages` go through the model's chat template."""
+
+    prompt: str | None = None
+    messages: list[dict[str, str]] | None = None
+    max_tokens: int = 256
+    temperature: float = 0.8
+    """0 is greedy."""
+    top_p: float = 0.95
+    top_k: int = 0
+    """0 considers all tokens."""
+    seed: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line to send."""
+        return {"op": "generate", **asdict(self)}
 
 
 class Engine:
@@ -84,7 +114,10 @@ class Engine:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RunError(f"the generation worker ended with code {self._process.wait()}", "too little memory for the model is the usual cause")
+            raise RunError(
+                f"the generation worker ended with code {self._process.wait()}",
+                "too little memory for the model is the usual cause",
+            )
         message: dict[str, Any] = json.loads(line)
         if message["kind"] == "error":
             raise EnvironmentError_(message["message"], message.get("hint", ""))
