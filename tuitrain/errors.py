@@ -53,12 +53,15 @@ class Problem:
         return f"{self.where}: {self.key}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
+CONFIG_HINT = "`tuitrain schema` lists every key with its meaning; `tuitrain train --dry-run` shows what a file resolves to"
+
+
 class ConfigError(TuitrainError):
     """The configuration is wrong. All problems are reported together, so one edit mends them all."""
 
     exit_code = EXIT_USAGE
 
-    def __init__(self, problems: list[Problem], hint: str = "") -> None:
+    def __init__(self, problems: list[Problem], hint: str = CONFIG_HINT) -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''} in the configuration"
         super().__init__("\n  ".join([count, *map(str, problems)]), hint)
         self.problems = problems

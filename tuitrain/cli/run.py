@@ -12,7 +12,7 @@ from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_INTERRUPTED, EXIT_OK, EXIT_R
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line. Never raises; a bug ends with its traceback and exit code 1."""
-    import click
+    from typer.exceptions import Abort, TyperException
 
     from tuitrain.cli.app import app
     from tuitrain_planners.errors import PlanError
@@ -25,12 +25,12 @@ def run(arguments: Sequence[str]) -> int:
     except PlanError as error:
         fail(error.message, error.hint)
         return EXIT_DOES_NOT_FIT if error.kind == "fit" else EXIT_USAGE
-    except click.ClickException as error:
+    except TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "tuitrain"
         fail(error.format_message(), f"`{where} --help` shows the usage")
         return EXIT_USAGE
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, Abort):
         say("")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe left: nobody is there to be told

@@ -152,10 +152,8 @@ def test_a_thinned_state_keeps_the_newest_step_and_shares_nothing(view_of):
 def test_without_a_plan_event_the_plan_file_is_the_plan(view_of):
     view = view_of("live", total=240)
     view.state.plan.clear()
-    document = {
-        "loss": {"predicted": 2.0, "curve": [[0, 8.3], [240, 2.0]]}, "memory": {"peak_bytes": 1e9},
-        "time": {"tokens_per_s": 9000.0, "mfu": None, "hours": {"low": 1, "mid": 2, "high": 3}},
-    }  # fmt: skip
+    fields = {"loss": 2.0, "loss_curve": [[0, 8.3], [240, 2.0]], "tokens_per_s": 9000.0, "mfu_frac": None, "duration_s": 7200.0}
+    document = {"run": fields}
     view = dataclasses.replace(view, plan=document)
     assert tile(view, "speed").below == "plan 9k"
     assert tile(view, "mfu").drift is None
