@@ -48,7 +48,11 @@ def tiny_training(
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
-    config = OptimSection(kind="muon", lr=0.01, matrix_lr=0.02) if kind == "muon" else OptimSection(kind="adamw", lr=0.01)
+    config = (
+        OptimSection(kind="muon", lr=0.01, embedding_lr=0.01, matrix_lr=0.02)
+        if kind == "muon"
+        else OptimSection(kind="adamw", lr=0.01)
+    )
     optimizers = Optimizers(decoder, config, device=CPU)
     for optimizer in optimizers.all:
         if isinstance(optimizer, Muon):  # bf16 orthogonalisation turns a last-bit difference into a visible one

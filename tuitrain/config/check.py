@@ -75,6 +75,9 @@ def _data(config: Config) -> Iterator[Finding]:
         )
 
 
+SHORTEST_AUTO_SEQ_LEN = 64
+
+
 def _length(config: Config) -> Iterator[Finding]:
     train = config.train
     given = [name for name in ("tokens", "steps", "epochs", "minutes") if getattr(train, name) is not None]
@@ -85,6 +88,12 @@ def _length(config: Config) -> Iterator[Finding]:
 def _batch(config: Config) -> Iterator[Finding]:
     train, nproc = config.train, config.run.nproc
     if train.batch_tokens == "auto":
+        return
+    if train.seq_len == "auto":
+        unit = SHORTEST_AUTO_SEQ_LEN * nproc * (train.micro_batch if train.micro_batch != "auto" else 1)
+        if train.batch_tokens % unit:
+            message = f"{train.batch_tokens} tokens are no multiple of {unit}, the least that train.seq_len = 'auto' can divide"
+            yield "train.batch_tokens", message, "give train.seq_len too"
         return
     sequences, rest = divmod(train.batch_tokens, train.seq_len)
     if rest:
@@ -112,8 +121,9 @@ def _schedule(config: Config) -> Iterator[Finding]:
     steps, warmup = config.train.steps, config.schedule.warmup_steps
     if steps is not None and warmup != "auto" and warmup >= steps:
         yield "schedule.warmup_steps", f"{warmup} steps of warm-up in a run of {steps}", "make it shorter than the run"
-    if config.optim.kind == "adamw" and config.optim.matrix_lr != "auto":
-        yield "optim.matrix_lr", "only muon has a learning rate of its own for matrices", "set optim.lr, or optim.kind = 'muon'"
+    for key, what in (("matrix_lr", "matrices"), ("embedding_lr", "the embedding")):
+        if config.optim.kind == "adamw" and getattr(config.optim, key) != "auto":
+            yield f"optim.{key}", f"only muon has a learning rate of its own for {what}", "set optim.lr, or optim.kind = 'muon'"
     if config.eval.patience is not None and config.eval.every_steps == 0:
         yield "eval.patience", "early stopping needs evaluations, and eval.every_steps is 0", "set eval.every_steps"
 

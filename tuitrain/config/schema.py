@@ -137,8 +137,8 @@ class TrainSection(Section):
     """Length in passes over the training data."""
     minutes: Annotated[float, Field(gt=0)] | None = None
     """Length in wall-clock minutes: turned into steps once, by the probe's measured step time, and then fixed."""
-    seq_len: Annotated[int, Field(ge=8)] = 512
-    """Tokens per sequence."""
+    seq_len: Auto | Annotated[int, Field(ge=8)] = "auto"
+    """Tokens per sequence. `auto` grows with the model: a small one, trained for minutes, learns more from many short ones."""
     batch_tokens: Auto | PositiveInt = "auto"
     """Tokens per optimizer step over all processes (the global batch). Micro-batch and accumulation never change it."""
     micro_batch: Auto | PositiveInt = "auto"
@@ -161,7 +161,9 @@ class OptimSection(Section):
     kind: Literal["adamw", "muon"] = "muon"
     """muon: orthogonalised momentum for matrices, AdamW for embeddings, head and vectors."""
     lr: Auto | Annotated[float, Field(gt=0)] = "auto"
-    """Peak learning rate of AdamW's parameters (embeddings and head under muon)."""
+    """Peak learning rate of AdamW's parameters (under muon: the head and the gains)."""
+    embedding_lr: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """Peak learning rate of the input embedding under muon: far above the head's, as a row moves only when its token comes."""
     matrix_lr: Auto | Annotated[float, Field(gt=0)] = "auto"
     """Peak learning rate of muon's matrices (spectral norm of one update, before shape scaling)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1

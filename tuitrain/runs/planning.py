@@ -83,6 +83,7 @@ def request_for(config: Config, hardware: Hardware) -> PlanRequest:
     vocab = config.tokenizer.vocab_size if isinstance(config.tokenizer.vocab_size, int) else 50_304
     shape = model_shape(config, vocab_size=-(-vocab // 64) * 64)
     assert isinstance(train.batch_tokens, int), "resolve fills train.batch_tokens in"
+    assert isinstance(train.seq_len, int), "resolve fills train.seq_len in"
     per_process = train.batch_tokens // train.seq_len // nproc
     micro_batch = train.micro_batch if isinstance(train.micro_batch, int) else _likely_micro_batch(per_process, train.seq_len)
     law, unique, each = _law_and_data(config, vocab)

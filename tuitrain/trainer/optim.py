@@ -19,10 +19,6 @@ from tuitrain.model.decoder import Decoder
 from tuitrain.model.init import parameter_roles
 from tuitrain.trainer.muon import Muon
 
-HEAD_LR_FRAC = 0.2
-"""Under Muon the head moves at this share of the embedding's rate: its rows see every token, an embedding's row only its
-own."""
-
 
 class Optimizers:
     """The optimizers of a model, moved together."""
@@ -34,14 +30,15 @@ class Optimizers:
         decay = config.weight_decay
         if config.kind == "muon":
             assert config.matrix_lr != "auto", "resolve fills optim.matrix_lr in"
+            assert config.embedding_lr != "auto", "resolve fills optim.embedding_lr in"
             low = device.type == "cuda" or _cpu_has_bf16()
             matrices = Muon(
                 roles["matrix"], lr=config.matrix_lr, momentum=config.momentum, weight_decay=decay, low_precision=low
             )
             groups = [
-                {"params": roles["embedding"], "lr": config.lr, "weight_decay": 0.0},
-                {"params": roles["head"], "lr": config.lr * HEAD_LR_FRAC, "weight_decay": 0.0},
-                {"params": roles["vector"], "lr": config.lr * HEAD_LR_FRAC, "weight_decay": 0.0},
+                {"params": roles["embedding"], "lr": config.embedding_lr, "weight_decay": 0.0},
+                {"params": roles["head"], "lr": config.lr, "weight_decay": 0.0},
+                {"params": roles["vector"], "lr": config.lr, "weight_decay": 0.0},
             ]
         else:
             matrices = None

@@ -58,7 +58,9 @@ class Setup:
     @property
     def seq_len(self) -> int:
         """Tokens per sequence."""
-        return self.resolved.config.train.seq_len
+        seq_len = self.resolved.config.train.seq_len
+        assert isinstance(seq_len, int), "resolve fills train.seq_len in"
+        return seq_len
 
     @property
     def sequences_per_step(self) -> int:
@@ -114,7 +116,7 @@ def build(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry,
     loss = LanguageModelLoss(decoder, head=_loss_head(resolved))
     loader = Loader(
         data,
-        config.train.seq_len,
+        plan_shape.max_seq_len,
         config.run.seed,
         shuffle=config.data.shuffle,
         isolate_documents=config.data.isolate_documents,
@@ -155,7 +157,7 @@ def decoder_shape(shape: ModelShape, resolved: Resolved) -> DecoderShape:
         head_dim=shape.head_dim,
         ffn_size=shape.ffn_size,
         tie_embeddings=shape.tie_embeddings,
-        max_seq_len=resolved.config.train.seq_len,
+        max_seq_len=shape.max_seq_len,
         rope_theta=model.rope_theta,
         norm_eps=model.norm_eps,
         logit_softcap=model.logit_softcap if model.architecture == "nanochat" else None,

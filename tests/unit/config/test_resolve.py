@@ -42,6 +42,8 @@ def test_everything_open_is_filled_in_with_a_reason() -> None:
         train.precision,
         optim.lr,
         optim.matrix_lr,
+        optim.embedding_lr,
+        train.seq_len,
         result.config.run.device,
         result.config.run.threads,
     )
@@ -138,3 +140,21 @@ def test_a_value_of_the_wrong_kind_cannot_be_derived() -> None:
         resolved().with_value("train.micro_batch", -1, "nonsense")
     with pytest.raises(AssertionError, match="no field"):
         resolved().with_value("train.micro_bach", 1, "typo")
+
+
+def test_a_tied_embedding_moves_at_the_rate_of_a_head() -> None:
+    free, tied = (
+        resolved().config.optim,
+        resolved(CPU_BOX, "model.architecture=llama", "model.tie_embeddings=true").config.optim,
+    )
+    assert free.embedding_lr > 10 * free.lr
+    assert tied.embedding_lr <= tied.lr
+
+
+@pytest.mark.parametrize(
+    ("depth", "batch", "seq_len"), [(4, "auto", 256), (6, "auto", 512), (12, "auto", 1024), (4, 3 * 128, 128)]
+)
+def test_sequences_grow_with_the_model_and_divide_the_batch(depth: int, batch: int | str, seq_len: int) -> None:
+    train = resolved(CPU_BOX, f"model.depth={depth}", f"train.batch_tokens={batch}").config.train
+    assert train.seq_len == seq_len
+    assert train.batch_tokens % seq_len == 0

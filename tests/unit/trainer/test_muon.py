@@ -79,7 +79,11 @@ def trained(model: Decoder, optimizers: Optimizers, steps: int) -> None:
 def fresh(kind: str, architecture: str = "qwen3") -> tuple[Decoder, Optimizers]:
     model = Decoder(shape(architecture))
     init_weights(model, 0)
-    config = OptimSection(kind=kind, lr=0.01, matrix_lr=0.02) if kind == "muon" else OptimSection(kind=kind, lr=0.01)
+    config = (
+        OptimSection(kind=kind, lr=0.01, embedding_lr=0.01, matrix_lr=0.02)
+        if kind == "muon"
+        else OptimSection(kind=kind, lr=0.01)
+    )
     return model, Optimizers(model, config, device=CPU)
 
 
