@@ -78,7 +78,9 @@ def live_peak(architecture: str, micro_batch: int, *, tied: bool, head: str, rec
     decoder.recompute = recompute
     module = LanguageModelLoss(decoder, head=head)
     optimizers = Optimizers(
-        decoder, OptimSection(kind=kind, lr=1e-3, embedding_lr=0.01, matrix_lr=1e-2), device=torch.device("cpu")
+        decoder,
+        OptimSection(kind=kind, lr=1e-3, embedding_lr=0.01, matrix_lr=1e-2, weight_decay=0.1),
+        device=torch.device("cpu"),
     )  # type: ignore[arg-type]
     tokens = torch.zeros(micro_batch, SEQ_LEN, dtype=torch.long)
     live = LiveBytes()

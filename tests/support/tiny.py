@@ -49,9 +49,9 @@ def tiny_training(
         for parameter in decoder.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
     config = (
-        OptimSection(kind="muon", lr=0.01, embedding_lr=0.01, matrix_lr=0.02)
+        OptimSection(kind="muon", lr=0.01, embedding_lr=0.01, matrix_lr=0.02, weight_decay=0.1)
         if kind == "muon"
-        else OptimSection(kind="adamw", lr=0.01)
+        else OptimSection(kind="adamw", lr=0.01, weight_decay=0.1)
     )
     optimizers = Optimizers(decoder, config, device=CPU)
     for optimizer in optimizers.all:

@@ -166,7 +166,7 @@ class OptimSection(Section):
     """Peak learning rate of the input embedding under muon: far above the head's, as a row moves only when its token comes."""
     matrix_lr: Auto | Annotated[float, Field(gt=0)] = "auto"
     """Peak learning rate of muon's matrices (spectral norm of one update, before shape scaling)."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: Auto | Annotated[float, Field(ge=0)] = "auto"
     """Decoupled decay of matrices; embeddings and vectors are never decayed."""
     beta1: Fraction = 0.9
     """AdamW's first-moment decay."""

@@ -115,7 +115,7 @@ class Layer(nn.Module):
         """One layer further."""
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, document_ids_BT)
         x_BTD = x_BTD + self.mlp(self.post_attention_layernorm(x_BTD))
-        return x_BTD
+        return x_BTD  # noqa: RET504 - the name tells the shape
 
 
 class Trunk(nn.Module):

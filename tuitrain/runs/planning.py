@@ -19,9 +19,9 @@ from tuitrain.runs.machine import Machine, this_machine
 from tuitrain_planners import EPOCH, Hardware, LossLaw, Plan, PlanRequest, figures, load_law, plan, to_dict, to_text
 
 CPU_MICRO_BATCH_TOKENS = 8192
-STDLIB_BYTES = 11.2e6
+STDLIB_BYTES = 11.3e6
 """Training bytes of the embedded corpus on Python 3.11; other versions differ by a few per cent."""
-STDLIB_BYTES_PER_TOKEN = {2048: 2.92, 4096: 3.31, 8192: 3.62, 16384: 3.83, 32768: 4.0}
+STDLIB_BYTES_PER_TOKEN = {2048: 3.12, 3072: 3.38, 4096: 3.55, 6144: 3.78, 8192: 3.92, 16384: 4.05, 32768: 4.15}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

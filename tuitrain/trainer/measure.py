@@ -29,7 +29,7 @@ DEPTHS = {"cpu": (1, 2, 4, 6), "cuda": (4, 8, 12, 16)}
 LAYERS = 2
 """Layers of a measured model: the rate hardly depends on depth, and a few layers are quick."""
 VOCAB_SIZE = 4096
-SEQ_LEN = {"cpu": 512, "cuda": 1024}
+SEQ_LEN = {"cpu": 256, "cuda": 1024}
 TOKENS = {"cpu": 4096, "cuda": 32_768}
 MIN_S_PER_WIDTH = 0.7
 
@@ -56,12 +56,12 @@ def _rate(width: int, device: torch.device, precision: str) -> float:
     shape = DecoderShape(
         architecture="nanochat", vocab_size=VOCAB_SIZE, hidden_size=width, num_layers=LAYERS, num_heads=max(1, width // 64),
         num_kv_heads=max(1, width // 64), head_dim=64, ffn_size=4 * width, tie_embeddings=False, max_seq_len=seq_len,
-        logit_softcap=15.0,
+        logit_softcap=None,
     )  # fmt: skip
     decoder = Decoder(shape, compute_dtype=kind.compute).to(device, kind.weights)
     init_weights(decoder, 0)
     loss = LanguageModelLoss(decoder, head="chunked")
-    optimizers = Optimizers(decoder, OptimSection(lr=1e-3, embedding_lr=0.01, matrix_lr=1e-3), device=device)
+    optimizers = Optimizers(decoder, OptimSection(lr=1e-3, embedding_lr=0.01, matrix_lr=1e-3, weight_decay=0.1), device=device)
     tokens = torch.randint(0, VOCAB_SIZE, (TOKENS[device.type] // seq_len, seq_len), device=device)
 
     def step() -> float:

@@ -25,6 +25,7 @@ class Optimizers:
 
     def __init__(self, model: Decoder, config: OptimSection, *, device: torch.device) -> None:
         assert config.lr != "auto", "resolve fills optim.lr in"
+        assert config.weight_decay != "auto", "resolve fills optim.weight_decay in"
         self.model = model
         roles = {role: [parameter for _, parameter in pairs] for role, pairs in parameter_roles(model).items()}
         decay = config.weight_decay

@@ -80,9 +80,9 @@ def fresh(kind: str, architecture: str = "qwen3") -> tuple[Decoder, Optimizers]:
     model = Decoder(shape(architecture))
     init_weights(model, 0)
     config = (
-        OptimSection(kind=kind, lr=0.01, embedding_lr=0.01, matrix_lr=0.02)
+        OptimSection(kind=kind, lr=0.01, embedding_lr=0.01, matrix_lr=0.02, weight_decay=0.1)
         if kind == "muon"
-        else OptimSection(kind=kind, lr=0.01)
+        else OptimSection(kind=kind, lr=0.01, weight_decay=0.1)
     )
     return model, Optimizers(model, config, device=CPU)
 
