@@ -15,7 +15,7 @@ import torch
 from benchmarks import ours
 from benchmarks.common import save, scratch_home, table
 
-SWEEP = ((1, 1.0e6), (2, 0.8e6), (2, 2.8e6), (3, 0.8e6), (3, 2.0e6), (4, 0.6e6), (4, 1.2e6), (4, 2.4e6), (6, 0.6e6), (6, 1.2e6))
+SWEEP = ((1, 0.8e6), (2, 0.8e6), (2, 2.4e6), (3, 1.8e6), (4, 0.6e6), (4, 2.0e6), (6, 0.5e6), (6, 0.9e6))
 """(depth, tokens)"""
 HUBER_DELTA = 1e-3
 
