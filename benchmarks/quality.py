@@ -1,9 +1,8 @@
 """Validation bits per byte after equal minutes on the embedded corpus: ours at its defaults against peers at their best.
 
 Every side trains on the same split of the same files and is judged by the same function over the same validation bytes
-(`peers.corpus.bits_per_byte`). Ours is judged as transformers loads it. What counts as time: ours counts everything after the
-data is there - probe, compilation, evaluations on the way; the peers' minutes are training steps, and for the compiled Trainer
-its compilation.
+(`peers.corpus.bits_per_byte`). Ours is judged as transformers loads it. What counts as time: for ours everything after the data
+is there - probe, compilation, evaluations on the way; for the peers training steps alone.
 """
 
 from __future__ import annotations

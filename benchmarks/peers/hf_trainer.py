@@ -79,14 +79,13 @@ def main() -> None:
             Trainer(model=model, args=arguments, train_dataset=dataset, callbacks=[clock]).train()
         return clock.ends
 
-    begin = time.perf_counter()
     model = make_model()
     if options.minutes:
         paces = np.diff(train(make_model(), 8))[-4:]
-        left_s = options.minutes * 60 - (time.perf_counter() - begin if options.best else 0.0)
-        steps = max(1, int(left_s / np.median(paces)))
+        steps = max(1, int(options.minutes * 60 / np.median(paces)))
     else:
         steps = options.steps
+    begin = time.perf_counter()
     ends = train(model, steps)
     train_s = time.perf_counter() - begin
     pace_s = float(np.median(np.diff(ends)[len(ends) // 3 :]))
