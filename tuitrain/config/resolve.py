@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuitrain.config.resolved import Resolved
@@ -211,8 +211,21 @@ HEAD_LR = 0.004
 EMBEDDING_LR = 0.2
 
 
-def settle(resolved: Resolved, total_steps: int, reason: str, *, step_s: float | None) -> Resolved:
-    """Fill in what depends on the length of the run. `step_s` is the probe's step time, when there was one."""
+EVAL_TIME_FRAC = 0.03
+"""Share of the training time that the evaluations on the way may cost together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """What a probe measured, as far as lengths and intervals depend on it."""
+
+    step_s: float
+    eval_tokens_per_s: float = math.inf
+    validation_tokens: int = 0
+
+
+def settle(resolved: Resolved, total_steps: int, reason: str, *, pace: Pace | None) -> Resolved:
+    """Fill in what depends on the length of the run, and on the pace where it was measured."""
     config = resolved.config
     if config.train.steps != total_steps:
         resolved = resolved.with_value("train.steps", total_steps, reason)
@@ -224,11 +237,26 @@ def settle(resolved: Resolved, total_steps: int, reason: str, *, step_s: float |
     if config.eval.every_steps == "auto":
         every = max(1, total_steps // 10)
         resolved = resolved.with_value("eval.every_steps", every, "10 evaluations over the run")
+    if config.eval.max_tokens == "auto":
+        resolved = resolved.with_value("eval.max_tokens", *_eval_tokens(resolved, total_steps, pace))
     if config.checkpoint.every_steps == "auto":
         quarter = max(1, total_steps // 4)
-        every = min(quarter, max(1, round(600 / step_s))) if step_s else quarter
+        every = min(quarter, max(1, round(600 / pace.step_s))) if pace else quarter
         resolved = resolved.with_value("checkpoint.every_steps", every, "every 10 minutes, at least 4 over the run")
     return resolved
+
+
+def _eval_tokens(resolved: Resolved, total_steps: int, pace: Pace | None) -> tuple[int | None, str]:
+    every = resolved.config.eval.every_steps
+    if pace is None or not isinstance(every, int) or not 0 < every < total_steps:
+        return None, "the whole validation set"
+    each_s = EVAL_TIME_FRAC * total_steps * pace.step_s / (total_steps // every)
+    affordable = each_s * pace.eval_tokens_per_s
+    if affordable >= pace.validation_tokens:
+        return None, f"the whole validation set takes less than {EVAL_TIME_FRAC:.0%} of the time"
+    return max(
+        1, int(affordable)
+    ), f"{EVAL_TIME_FRAC:.0%} of the time, of {pace.validation_tokens} tokens; the final one reads all"
 
 
 def parameter_count(config: Config, *, vocab_size: int) -> int:

@@ -198,8 +198,9 @@ class EvalSection(Section):
 
     every_steps: Auto | Annotated[int, Field(ge=0)] = "auto"
     """Steps between evaluations; 0 only evaluates at the end. `auto`: about 20 over the run."""
-    max_tokens: PositiveInt | None = None
-    """Validation tokens per evaluation; all when null. The final evaluation always reads all."""
+    max_tokens: Auto | PositiveInt | None = "auto"
+    """Validation tokens per evaluation on the way, spread evenly; all when null. `auto`: as many as 3 % of the run's time pays
+    for. The final evaluation always reads all."""
     patience: PositiveInt | None = None
     """Early stopping: evaluations without improvement before the run saves and stops; null never stops early."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0

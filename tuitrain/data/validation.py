@@ -26,19 +26,19 @@ class ValidationSet:
         self._packings = [Packing(source.validation, seq_len=seq_len, key=0, shuffle=False) for source in prepared.sources]
 
     def sequences(self, max_tokens: int | None = None) -> NDArray[np.int64]:
-        """Numbers of the sequences to read. With a limit: the beginning of every source in proportion, at least one of each."""
+        """Numbers of the sequences to read. With a limit: evenly spread over every source, at least one of each."""
         total = sum(packing.num_tokens for packing in self._packings)
         share = 1.0 if max_tokens is None else min(1.0, max_tokens / total)
         chosen, first = [], 0
         for packing in self._packings:
             count = max(1, int(packing.num_windows * share))
-            chosen.append(np.arange(first, first + count, dtype=np.int64))
+            chosen.append(first + np.arange(count, dtype=np.int64) * packing.num_windows // count)
             first += packing.num_windows
         return np.concatenate(chosen)
 
-    def rows(self, sequences: NDArray[np.int64]) -> Batch:
-        """The sequences of these numbers, in this order."""
-        rows = Rows(len(sequences), self.seq_len, eos_id=self._eos_id, isolate_documents=self.isolate_documents)
+    def rows(self, sequences: NDArray[np.int64], count: int | None = None) -> Batch:
+        """The sequences of these numbers, in this order; rows of padding up to `count`."""
+        rows = Rows(count or len(sequences), self.seq_len, eos_id=self._eos_id, isolate_documents=self.isolate_documents)
         first = 0
         for packing in self._packings:
             chosen = np.flatnonzero((sequences >= first) & (sequences < first + packing.num_windows))
@@ -49,10 +49,10 @@ class ValidationSet:
         return rows.finish(self._token_bytes)
 
     def batches(self, batch: int, max_tokens: int | None = None) -> Iterator[Batch]:
-        """Batches of `batch` sequences, the last one smaller, in file order."""
+        """Batches of `batch` sequences in file order; all of one shape, so that a compiled model compiles once."""
         sequences = self.sequences(max_tokens)
         for start in range(0, len(sequences), batch):
-            yield self.rows(sequences[start : start + batch])
+            yield self.rows(sequences[start : start + batch], batch if len(sequences) > batch else None)
 
 
 def validation_batches(

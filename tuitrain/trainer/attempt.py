@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from tuitrain.config.resolve import settle
+from tuitrain.config.resolve import EVAL_TIME_FRAC, Pace, settle
 from tuitrain.config.resolved import Resolved
 from tuitrain.errors import EXIT_OK, EXIT_RUN_FAILED, RunError
 from tuitrain.files import exclusive_lock, read_json
@@ -27,7 +26,7 @@ from tuitrain.trainer.state import Ending, Position
 from tuitrain.trainer.telemetry import Telemetry
 
 FINISH_RESERVE = 1.15
-"""Share by which the time of evaluations is counted above the probe's, for runs measured in minutes."""
+"""Factor by which the time of the last evaluation is counted above the probe's, for runs measured in minutes."""
 
 
 def run_attempt(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry, stop: StopRequest) -> int:
@@ -81,18 +80,21 @@ def _fresh(setup: Setup, stop: StopRequest) -> Trainer:
     steps, reason, deadline_s = planned_steps(setup), "as asked for", None
     if minutes is not None:
         deadline_s = setup.world.from_main(_deadline_s(setup, minutes, spent_s=time.monotonic() - begin, probed=probed))
-        steps = max(1, int(deadline_s / probed.step_s))
+        steps = max(1, int(deadline_s / (probed.step_s * (1 + EVAL_TIME_FRAC))))
         reason = f"{minutes:g} minutes at {probed.step_s:.3f} s per step, measured by the probe"
     assert steps is not None, "planned_steps knows every length but minutes"
-    setup.resolved = settle(setup.resolved, steps, reason, step_s=probed.step_s)
+    pace = Pace(
+        step_s=probed.step_s, eval_tokens_per_s=probed.eval_tokens_per_s, validation_tokens=setup.data.validation_tokens
+    )
+    setup.resolved = settle(setup.resolved, steps, reason, pace=pace)
     torch.manual_seed(setup.resolved.config.run.seed + setup.world.rank)
     return Trainer(setup, Position(total_steps=steps, deadline_s=deadline_s), stop, micro_batch=probed.micro_batch)
 
 
 def _deadline_s(setup: Setup, minutes: float, *, spent_s: float, probed: Probed) -> float:
     """Training seconds left of the minutes, after the probe and what the last evaluation will take."""
-    batches = math.ceil(setup.data.validation_tokens / (probed.micro_batch * setup.seq_len))
-    return max(1.0, minutes * 60 - spent_s - batches * probed.eval_batch_s * FINISH_RESERVE)
+    last_s = setup.data.validation_tokens / probed.eval_tokens_per_s
+    return max(1.0, minutes * 60 - spent_s - last_s * FINISH_RESERVE)
 
 
 def _resumed(setup: Setup, stop: StopRequest, step: int) -> Trainer:

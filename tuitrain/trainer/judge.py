@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tuitrain.trainer.evaluate import evaluate
+from tuitrain.trainer.evaluate import Evaluation, evaluate
 from tuitrain.trainer.sample import continue_prompts
 from tuitrain.trainer.setup import Setup
 from tuitrain.trainer.state import Ending, TrainState
@@ -16,18 +16,20 @@ class Judge:
     def __init__(self, setup: Setup, state: TrainState, *, micro_batch: int) -> None:
         self._setup, self._state, self._micro_batch = setup, state, micro_batch
 
-    def evaluate(self, *, max_tokens: int | None) -> None:
-        """One pass over the validation set, or the first `max_tokens` of it. May end the run (early stopping)."""
+    def evaluate(self, *, final: bool = False) -> None:
+        """One pass over the validation set, or the part that `eval.max_tokens` grants. May end the run (early stopping)."""
         setup, state, config = self._setup, self._state, self._setup.resolved.config.eval
         setup.telemetry.phase("eval")
         start = time.perf_counter()
-        found = evaluate(setup.loss, setup.loader, setup.world, micro_batch=self._micro_batch, max_tokens=max_tokens)
+        found = comparable = self._loss(config.max_tokens if isinstance(config.max_tokens, int) else None)
+        if final and isinstance(config.max_tokens, int):  # the best so far was judged on a part: only that part compares
+            found = self._loss(None)
         eval_s = time.perf_counter() - start
         position = state.position
         position.train_s += eval_s
-        best = found.loss < position.best_loss - config.min_delta
+        best = comparable.loss < position.best_loss - config.min_delta
         if best:
-            position.best_loss, position.best_step, position.evals_without_gain = found.loss, position.step, 0
+            position.best_loss, position.best_step, position.evals_without_gain = comparable.loss, position.step, 0
         else:
             position.evals_without_gain += 1
         state.last_eval = {"eval_loss": found.loss, "bits_per_byte": found.bits_per_byte}
@@ -42,6 +44,10 @@ class Judge:
         )
         if config.patience is not None and position.evals_without_gain >= config.patience and state.ending is None:
             state.ending = Ending("finished", f"early stopping: {config.patience} evaluations without improvement")
+
+    def _loss(self, max_tokens: int | None) -> Evaluation:
+        setup = self._setup
+        return evaluate(setup.loss, setup.loader, setup.world, micro_batch=self._micro_batch, max_tokens=max_tokens)
 
     def sample(self) -> None:
         """Continue the configured prompts. Only the main process does; the others wait at their next sum."""

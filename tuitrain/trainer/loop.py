@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from tuitrain.config.resolve import settle
+from tuitrain.config.resolve import Pace, settle
 from tuitrain.trainer.batches import GlobalBatches
 from tuitrain.trainer.guards import StepGuard, Trip
 from tuitrain.trainer.judge import Judge
@@ -157,7 +157,7 @@ class Trainer:
         self._adjust_length()
         phase_changed = False
         if config.eval.every_steps and step % int(config.eval.every_steps) == 0:
-            self._judge.evaluate(max_tokens=config.eval.max_tokens)
+            self._judge.evaluate()
             self._judge.sample()
             phase_changed = True
         if self.state.ending is None and config.checkpoint.every_steps and step % int(config.checkpoint.every_steps) == 0:
@@ -190,7 +190,7 @@ class Trainer:
             return
         minutes = self.setup.resolved.config.train.minutes
         reason = f"{minutes:g} minutes at {pace_s:.3f} s per step, measured over {position.step} steps"
-        self.setup.resolved = settle(self.setup.resolved, total, reason, step_s=pace_s)
+        self.setup.resolved = settle(self.setup.resolved, total, reason, pace=Pace(step_s=pace_s))
         position.total_steps = total
         self._schedule = self._make_schedule()
         self.setup.telemetry.emit_main("length", total_steps=total, reason=reason)
@@ -198,7 +198,7 @@ class Trainer:
     def _finish(self, ending: Ending) -> None:
         """A complete run is judged once more, over the whole validation set; whatever was trained is saved."""
         if ending.state == "finished":
-            self._judge.evaluate(max_tokens=None)
+            self._judge.evaluate(final=True)
             self._judge.sample()
         if ending.state in ("finished", "stopped"):
             reason = "final" if ending.state == "finished" else ("signal" if self._stop.name else "stop")

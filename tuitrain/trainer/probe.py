@@ -37,7 +37,7 @@ class Probed:
     micro_batch: int
     compiled: bool
     step_s: float
-    eval_batch_s: float
+    eval_tokens_per_s: float
     peak_bytes: int
     checkpoint_bytes: int
 
@@ -54,15 +54,13 @@ def probe(setup: Setup) -> Probed:
     assert setup.attention is not None, "build chooses a backend"
     if setup.resolved.config.train.attention == "auto":
         setup.settle("train.attention", setup.attention.name, str(setup.attention))
-    start = time.perf_counter()
-    evaluate(setup.loss, setup.loader, setup.world, micro_batch=micro_batch, max_tokens=micro_batch * setup.seq_len)
-    eval_batch_s = time.perf_counter() - start
+    eval_tokens_per_s = _measure_evaluation(setup, micro_batch)
     setup.meter.read()
     result = Probed(
         micro_batch=micro_batch,
         compiled=compiled is not None,
         step_s=setup.world.max(step_s),
-        eval_batch_s=eval_batch_s,
+        eval_tokens_per_s=-setup.world.max(-eval_tokens_per_s),
         peak_bytes=setup.meter.peak_bytes,
         checkpoint_bytes=estimate_bytes(setup.decoder, setup.optimizers),
     )
@@ -177,6 +175,15 @@ def _measure(setup: Setup, micro_batch: int) -> float:
         setup.telemetry.tick()
     setup.meter.read()
     return sorted(times)[len(times) // 2]
+
+
+def _measure_evaluation(setup: Setup, micro_batch: int) -> float:
+    """Validation tokens per second. The first batch is not timed: it compiles the forward pass without gradients."""
+    tokens = micro_batch * setup.seq_len * setup.world.size
+    evaluate(setup.loss, setup.loader, setup.world, micro_batch=micro_batch, max_tokens=tokens)
+    start = time.perf_counter()
+    found = evaluate(setup.loss, setup.loader, setup.world, micro_batch=micro_batch, max_tokens=tokens)
+    return found.tokens / (time.perf_counter() - start)
 
 
 def _wait(setup: Setup) -> None:

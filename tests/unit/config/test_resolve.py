@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tuitrain.config.load import load_config
-from tuitrain.config.resolve import resolve, settle
+from tuitrain.config.resolve import Pace, resolve, settle
 from tuitrain.config.resolved import Resolved
 from tuitrain.runs.machine import Gpu, Machine
 
@@ -115,15 +115,21 @@ def test_longer_runs_get_larger_batches() -> None:
 
 
 def test_settling_fills_in_what_depends_on_the_length() -> None:
-    result = settle(resolved(), 1000, "as asked for", step_s=0.5)
+    result = settle(resolved(), 1000, "as asked for", pace=Pace(step_s=0.5, eval_tokens_per_s=1e4, validation_tokens=100_000))
     config = result.config
     assert config.train.steps == 1000
     assert "auto" not in (config.schedule.warmup_steps, config.eval.every_steps, config.checkpoint.every_steps)
     assert 1000 // config.checkpoint.every_steps >= 4
+    assert config.eval.max_tokens == 15_000  # 10 evaluations, 3 % of 500 s, at 10 000 tokens/s
+
+
+@pytest.mark.parametrize("pace", [None, Pace(step_s=1.0, eval_tokens_per_s=1e6, validation_tokens=1000)])
+def test_a_validation_set_that_is_cheap_is_read_whole(pace: Pace | None) -> None:
+    assert settle(resolved(), 1000, "as asked for", pace=pace).config.eval.max_tokens is None
 
 
 def test_settling_a_single_step_is_possible() -> None:
-    config = settle(resolved(CPU_BOX, "optim.kind=adamw"), 1, "as asked for", step_s=None).config
+    config = settle(resolved(CPU_BOX, "optim.kind=adamw"), 1, "as asked for", pace=None).config
     assert config.schedule.warmup_steps == 0
     assert config.eval.every_steps == config.checkpoint.every_steps == 1
 
@@ -131,7 +137,7 @@ def test_settling_a_single_step_is_possible() -> None:
 def test_resolved_round_trips_through_json() -> None:
     import json
 
-    result = settle(resolved(), 10, "test", step_s=1.0)
+    result = settle(resolved(), 10, "test", pace=Pace(step_s=1.0))
     assert Resolved.from_dict(json.loads(json.dumps(result.to_dict()))) == result
 
 

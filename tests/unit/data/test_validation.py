@@ -26,11 +26,19 @@ def test_every_token_is_counted_once_with_its_bytes(make_prepared, first, second
     assert sum(each.num_bytes for each in batches) == 2 * sum(map(len, [*first, *second]))
 
 
-def test_a_limit_reads_the_beginning_of_every_source(make_prepared):
+def test_a_limit_reads_every_source_evenly_spread(make_prepared):
     prepared = make_prepared({"a": (1.0, [[1]], [[1] * 399]), "b": (1.0, [[1]], [[2] * 99])})
     batches = list(validation_batches(prepared, 10, 4, max_tokens=100))
     targets = Counter(np.concatenate([each.targets.ravel() for each in batches]).tolist())
-    assert targets == Counter({1: 80, 2: 20})
+    assert (targets[1], targets[2]) == (80, 20)
+    assert ValidationSet(prepared, 10).sequences(100).tolist() == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]
+
+
+def test_all_batches_have_one_shape(make_prepared):
+    prepared = make_prepared({"a": (1.0, [[1]], [[1] * 99])})
+    batches = list(validation_batches(prepared, 10, 4))
+    assert [each.tokens.shape for each in batches] == [(4, 10)] * 3
+    assert [each.num_targets for each in batches] == [40, 40, 20]
 
 
 def test_a_tiny_limit_still_reads_one_sequence_of_each_source(make_prepared):
