@@ -81,7 +81,7 @@ def test_the_probe_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("minutes", [0.05, 0.15])
-def test_minutes_become_steps_once(tmp_path: Path, minutes: float) -> None:
+def test_minutes_become_steps(tmp_path: Path, minutes: float) -> None:
     run = tiny_run(tmp_path, f"train.minutes={minutes}")
     assert attempt(run) == 0
     state = run.fold()

@@ -178,18 +178,23 @@ class Trainer:
         )
 
     def _adjust_length(self) -> None:
-        """A run measured in minutes, once, when its decay is about to begin: as many steps as the pace really measured
-        allows."""
+        """A run measured in minutes, when its decay is about to begin and half-way through it: as many steps as the pace really
+        measured allows. Each moves the learning rate by a few per cent at most."""
         position, deadline_s = self.position, self.position.deadline_s
-        if deadline_s is None or position.step + 1 < self._schedule.decay_start:
+        begin = self._schedule.decay_start
+        due = max(begin - 1, position.total_steps // 20) if position.paced_step == 0 else (begin + position.total_steps) // 2
+        if deadline_s is None or position.step < due or position.step == position.paced_step:
             return
-        position.deadline_s = None
-        pace_s = position.train_s / position.step
-        total: int = self.setup.world.from_main(max(position.step + 1, int(deadline_s / pace_s)))
+        if position.paced_step:
+            position.deadline_s = None
+        pace_s = (position.train_s - position.paced_s) / (position.step - position.paced_step)
+        affordable = position.step + int((deadline_s - position.train_s) / pace_s)
+        total: int = self.setup.world.from_main(max(position.step + 1, affordable))
+        reason = f"at {pace_s:.3f} s per step, measured over {position.step - position.paced_step} steps"
+        position.paced_step, position.paced_s = position.step, position.train_s
         if total == position.total_steps:
             return
-        minutes = self.setup.resolved.config.train.minutes
-        reason = f"{minutes:g} minutes at {pace_s:.3f} s per step, measured over {position.step} steps"
+        reason = f"{self.setup.resolved.config.train.minutes:g} minutes {reason}"
         self.setup.resolved = settle(self.setup.resolved, total, reason, pace=Pace(step_s=pace_s))
         position.total_steps = total
         self._schedule = self._make_schedule()

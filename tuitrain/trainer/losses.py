@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from tuitrain.model.decoder import Decoder
@@ -24,8 +25,13 @@ class LanguageModelLoss(nn.Module):
         self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None, positions_BT: Tensor | None = None
     ) -> Tensor:
         """The loss summed over the micro-batch."""
-        hidden_RD = self.decoder.hidden(tokens_BT, document_ids_BT, positions_BT).flatten(0, 1)
+        learning = torch.is_grad_enabled()
+        # Compiled layers judge with the graph they train with: compiling another for evaluation took seconds and saved none.
+        with torch.set_grad_enabled(learning or self.compiled):
+            hidden_RD = self.decoder.hidden(tokens_BT, document_ids_BT, positions_BT).flatten(0, 1)
+        if not learning:
+            hidden_RD = hidden_RD.detach()
         weight, targets_R, cap = self.decoder.lm_head.weight, targets_BT.flatten(), self.decoder.shape.logit_softcap
         if self.head == "plain":
             return plain_linear_cross_entropy(hidden_RD, weight, targets_R, cap)
-        return linear_cross_entropy(hidden_RD, weight, targets_R, cap, compiled=self.compiled)
+        return linear_cross_entropy(hidden_RD, weight, targets_R, cap, compiled=self.compiled and learning)

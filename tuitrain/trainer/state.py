@@ -29,7 +29,10 @@ class Position:
     train_s: float = 0.0
     """Wall time spent training and evaluating, all attempts."""
     deadline_s: float | None = None
-    """What train_s may become, for a run measured in minutes that can still adjust its number of steps; None once it did."""
+    """What train_s may become, for a run measured in minutes that can still adjust its number of steps; None afterwards."""
+    paced_step: int = 0
+    paced_s: float = 0.0
+    """Step and train_s of the last adjustment: the pace is measured from there."""
 
 
 @dataclass(slots=True)
