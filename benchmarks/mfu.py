@@ -11,13 +11,13 @@ from typing import Any
 from benchmarks import ours
 from benchmarks.common import median, save, scratch_home, table
 
-STEPS = 10
+STEPS = 8
 COMMON = (f"train.steps={STEPS}", "train.seq_len=512", "train.compile=on", "eval.max_tokens=4096", "eval.sample_tokens=0",
           "tokenizer.vocab_size=8192", "checkpoint.every_steps=0")  # fmt: skip
 MODELS = {
-    "nanochat, depth 10 (width 640)": ("model.depth=10", "train.batch_tokens=16384"),
+    "nanochat, depth 10 (width 640)": ("model.depth=10", "train.batch_tokens=8192"),
     "llama, 12 layers of 768": ("model.architecture=llama", "model.num_layers=12", "model.hidden_size=768",
-                                "model.num_heads=12", "train.batch_tokens=16384"),
+                                "model.num_heads=12", "train.batch_tokens=8192"),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from benchmarks import ours
 from benchmarks.common import median, save, scratch_home, table
 
 LAYERS, WIDTH, HEADS, FFN, VOCAB, SEQ_LEN, ROWS = 4, 384, 6, 1024, 8192, 512, 8
-ROUNDS, OUR_STEPS, PEER_STEPS = 2, 160, 40
+ROUNDS, OUR_STEPS, PEER_STEPS = 2, 100, 24
 SHAPE = (
     "model.architecture=llama", f"model.num_layers={LAYERS}", f"model.hidden_size={WIDTH}", f"model.num_heads={HEADS}",
     f"model.ffn_size={FFN}", "model.tie_embeddings=false", f"tokenizer.vocab_size={VOCAB}", f"train.seq_len={SEQ_LEN}",
