@@ -150,10 +150,11 @@ def comparisons(view: RunView) -> list[Comparison]:
     tail = state.steps.column("loss")[-max(1, len(state.steps) // 50) :]
     tail = tail[np.isfinite(tail)]
     mean_loss = float(tail.mean()) if len(tail) else final_loss
+    judged = state.evals.last("loss")  # a law predicts the loss on held-out text; training text may be much easier
     rows = (
         ("time", view.planned("duration_s") * share, view.trained_s or math.nan, fmt.duration),
         ("speed", view.planned("tokens_per_s"), recent_speed(view), fmt.rate),
-        ("loss", planned_value(view, "loss"), mean_loss, fmt.number),
+        ("loss", planned_value(view, "loss"), judged if math.isfinite(judged) else mean_loss, fmt.number),
         ("bits per byte", view.planned("bits_per_byte"), state.evals.last("bits_per_byte"), fmt.number),
         ("memory", view.planned("peak_bytes"), measured_value(view, "memory"), fmt.size),
     )
