@@ -49,7 +49,10 @@ class Lines(Widget):
         self._lines, self._palette = lines, palette
         if len(old) != len(lines) or not same_colours:
             self._strips = [strip(each, palette, ascii_only=self.ascii_only) for each in lines]
-            self.refresh(layout=len(old) != len(lines) and self.styles.is_auto_height)
+            grown = len(old) != len(lines) and self.styles.is_auto_height
+            self.refresh(layout=grown)
+            if grown:  # asked for in the middle of a layout, as the first paint of a run that stands still is, it would be lost
+                self.call_after_refresh(self.refresh, layout=True)
             return
         changed = [row for row, (before, after) in enumerate(zip(old, lines, strict=True)) if before != after]
         for row in changed:
