@@ -203,3 +203,11 @@ async def test_colours_change_without_a_restart(opened):
             await settled(pilot)
             seen.add(pilot.app.theme)
         assert seen == {"tuitrain-dark", "tuitrain-light", "tuitrain-ansi"}
+
+
+async def test_the_tiles_of_a_finished_run_opened_directly_show_their_numbers(tmp_path):
+    app, _ = make_app(tmp_path / "runs", ["finished"], run_id="demo-20251009-085320-finished")
+    async with app.run_test(size=(140, 44)) as pilot:
+        await until(pilot, lambda: app.screen.query("#tiles"))
+        tiles = app.screen.query_one("#tiles")
+        await until(pilot, lambda: tiles.size.height == 4)
