@@ -2,8 +2,8 @@
 
 Runs the sweep below at the default recipe, each for less than one epoch, and fits as Hoffmann et al. (2022, section 3.3) do:
 Huber loss (delta 1e-3) between logarithms, L-BFGS from a grid of starts. A few small runs cannot determine five constants, so
-the exponents are drawn to the published ones (Epoch's refit of Chinchilla); that costs half a per cent of fit and keeps longer
-runs from being predicted by what happens in the first minute. Prints what goes into presets/laws/python-stdlib.toml.
+the exponents are drawn to the published ones (Epoch's refit of Chinchilla); it keeps longer runs from being predicted by what
+happens in the first minute. Prints what goes into presets/laws/python-stdlib.toml.
 Not part of `python -m benchmarks`: the constants change only when the recipe does. `python -m benchmarks --one law`
 """
 

@@ -50,7 +50,7 @@ class ModelSection(Section):
     """A model of `presets/models`; its sizes are used, its weights are not."""
     architecture: Literal["llama", "qwen3", "nanochat"] = "nanochat"
     """Which transformers class the checkpoint is. llama: SwiGLU; qwen3: + QK-norm; nanochat: QK-norm, squared ReLU,
-    norms without weights, the best quality per minute of the three at small sizes (benchmarks/README.md)."""
+    norms without weights, what every benchmark of quality here was run with."""
     depth: PositiveInt | None = None
     """The one dial: layers; width is 64 per layer."""
     hidden_size: PositiveInt | None = None
@@ -197,7 +197,7 @@ class EvalSection(Section):
     """How the run is judged while it trains."""
 
     every_steps: Auto | Annotated[int, Field(ge=0)] = "auto"
-    """Steps between evaluations; 0 only evaluates at the end. `auto`: about 20 over the run."""
+    """Steps between evaluations; 0 only evaluates at the end. `auto`: 10 over the run."""
     max_tokens: Auto | PositiveInt | None = "auto"
     """Validation tokens per evaluation on the way, spread evenly; all when null. `auto`: as many as 3 % of the run's time pays
     for. The final evaluation always reads all."""

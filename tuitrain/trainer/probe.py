@@ -178,7 +178,7 @@ def _measure(setup: Setup, micro_batch: int) -> float:
 
 
 def _measure_evaluation(setup: Setup, micro_batch: int) -> float:
-    """Validation tokens per second. The first batch is not timed: it compiles the forward pass without gradients."""
+    """Validation tokens per second. The first pass is not timed: it warms up."""
     tokens = micro_batch * setup.seq_len * setup.world.size
     evaluate(setup.loss, setup.loader, setup.world, micro_batch=micro_batch, max_tokens=tokens)
     start = time.perf_counter()
