@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
@@ -26,6 +27,17 @@ from tuitrain.tui.screens.runs import RunsScreen
 
 LOCAL_FRAME_S, REMOTE_FRAME_S = 0.25, 1.0
 """Four paints a second at the machine, one over SSH: 29 kB/s instead of 160 at 160x45."""
+
+
+def _while_open(handler: Callable[[TuitrainApp, Any], None]) -> Callable[[TuitrainApp, Any], None]:
+    """What a thread posted before it was stopped may come when the screens are gone: it has nowhere to be shown."""
+
+    @functools.wraps(handler)
+    def handle(app: TuitrainApp, message: Any) -> None:
+        if app.screen_stack:
+            handler(app, message)
+
+    return handle
 
 
 def describe_this_machine() -> str:
@@ -98,28 +110,33 @@ class TuitrainApp(App[None]):
         while self.screen is not self.home and len(self.screen_stack) > 1:
             await self.pop_screen()
 
-    # --- what threads say ---------------------------------------------------------------------------------------------
+    # --- what threads say: nothing, once the screens are closing --------------------------------------------------------
 
+    @_while_open
     def on_runs_listed(self, message: RunsListed) -> None:
         """For the list."""
         self.home.listed(message)
 
+    @_while_open
     def on_machine_seen(self, message: MachineSeen) -> None:
         """For the first line."""
         self.home.machine = message.text
         self.home.paint()
 
+    @_while_open
     def on_run_grew(self, message: RunGrew) -> None:
         """The first events of a run just opened are shown at once, later ones at the next frame."""
         screen = self.screen
         if isinstance(screen, RunScreen) and screen.tail.run_folder.path == message.run_path and not screen.shown_steps:
             screen.paint()
 
+    @_while_open
     def on_job_said(self, message: JobSaid) -> None:
         """How far a job is: on the list's own line, so that nothing jumps."""
         self.home.said = message.text
         self.home.paint()
 
+    @_while_open
     def on_job_done(self, message: JobDone) -> None:
         """A job ended well."""
         self.home.said = ""
@@ -128,6 +145,7 @@ class TuitrainApp(App[None]):
         if message.open_run is not None:
             self.open_run(Run(message.open_run))
 
+    @_while_open
     def on_job_failed(self, message: JobFailed) -> None:
         """A job did not."""
         self.home.said = ""
