@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from tuitrain.config.resolve import Pace, settle
+from tuitrain.trainer import pace
 from tuitrain.trainer.batches import GlobalBatches
 from tuitrain.trainer.guards import StepGuard, Trip
 from tuitrain.trainer.judge import Judge
@@ -178,24 +179,17 @@ class Trainer:
         )
 
     def _adjust_length(self) -> None:
-        """A run measured in minutes, when its decay is about to begin and half-way through it: as many steps as the pace really
-        measured allows. Each moves the learning rate by a few per cent at most."""
-        position, deadline_s = self.position, self.position.deadline_s
-        begin = self._schedule.decay_start
-        due = max(begin - 1, position.total_steps // 20) if position.paced_step == 0 else (begin + position.total_steps) // 2
-        if deadline_s is None or position.step < due or position.step == position.paced_step:
+        position = self.position
+        if not pace.is_due(position, self._schedule.decay_start):
             return
-        if position.paced_step:
-            position.deadline_s = None
-        pace_s = (position.train_s - position.paced_s) / (position.step - position.paced_step)
-        affordable = position.step + int((deadline_s - position.train_s) / pace_s)
-        total: int = self.setup.world.from_main(max(position.step + 1, affordable))
-        reason = f"at {pace_s:.3f} s per step, measured over {position.step - position.paced_step} steps"
+        seen_steps, step_s = pace.seen(position)
+        total = self.setup.world.from_main(pace.affordable_steps(position))
         position.paced_step, position.paced_s = position.step, position.train_s
         if total == position.total_steps:
             return
-        reason = f"{self.setup.resolved.config.train.minutes:g} minutes {reason}"
-        self.setup.resolved = settle(self.setup.resolved, total, reason, pace=Pace(step_s=pace_s))
+        minutes = self.setup.resolved.config.train.minutes
+        reason = f"{minutes:g} minutes at {step_s:.3f} s per step, seen over {seen_steps} steps"
+        self.setup.resolved = settle(self.setup.resolved, total, reason, pace=Pace(step_s=step_s))
         position.total_steps = total
         self._schedule = self._make_schedule()
         self.setup.telemetry.emit_main("length", total_steps=total, reason=reason)

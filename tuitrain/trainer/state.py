@@ -29,10 +29,10 @@ class Position:
     train_s: float = 0.0
     """Wall time spent training and evaluating, all attempts."""
     deadline_s: float | None = None
-    """What train_s may become, for a run measured in minutes that can still adjust its number of steps; None afterwards."""
+    """What train_s may become, for a run measured in minutes; None for a run of a given length."""
     paced_step: int = 0
     paced_s: float = 0.0
-    """Step and train_s of the last adjustment: the pace is measured from there."""
+    """Step and train_s when the length was last adjusted: the pace is measured from there."""
 
 
 @dataclass(slots=True)
