@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -56,11 +56,8 @@ def random_batch(tokens: np.ndarray, rows: int, seq_len: int, generator: np.rand
     return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()
 
 
-def steps_within(seconds: float, step: Callable[[], None], *, warm: int = 2, measured: int = 4) -> int:
-    """How many steps fit: measured on steps that do not count."""
-    for _ in range(warm):
-        step()
-    start = time.perf_counter()
-    for _ in range(measured):
-        step()
-    return max(1, int(seconds / ((time.perf_counter() - start) / measured)))
+def shares(seconds: float) -> Iterator[float]:
+    """The share of the time that is gone, once per step, until all of it is: schedules by the clock waste none of it."""
+    begin = time.perf_counter()
+    while (share := (time.perf_counter() - begin) / seconds) < 1:
+        yield share

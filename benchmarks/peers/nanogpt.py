@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.peers.corpus import VOCAB, bits_per_byte, prepared, random_batch, steps_within, stream
+from benchmarks.peers.corpus import VOCAB, bits_per_byte, prepared, random_batch, shares, stream
 
 LAYERS, HEADS, WIDTH, SEQ_LEN, ROWS = 4, 4, 256, 256, 16
 WARMUP = 100
@@ -80,14 +80,8 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    for group in optimizer.param_groups:
-        group["lr"] = 0.0  # pacing steps move nothing
-    begin = time.perf_counter()
-    total = steps_within(options.minutes * 60 - 5.0, step)
-    optimizer.state.clear()
-    done = 0
-    while done < total:
-        share = max(0.0, (done - WARMUP) / max(1, total - WARMUP))
+    begin, done = time.perf_counter(), 0
+    for share in shares(options.minutes * 60):
         rate = min(1.0, (done + 1) / WARMUP) * (0.1 + 0.45 * (1 + math.cos(math.pi * share)))
         for group in optimizer.param_groups:
             group["lr"] = options.lr * rate

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.peers.corpus import VOCAB, bits_per_byte, prepared, random_batch, steps_within, stream
+from benchmarks.peers.corpus import VOCAB, bits_per_byte, prepared, random_batch, shares, stream
 
 LAYERS, HEADS, WIDTH, SEQ_LEN, ROWS = 4, 4, 256, 256, 16
 
@@ -96,21 +96,18 @@ def main() -> None:
         adam.step()
         model.zero_grad(set_to_none=True)
 
-    begin = time.perf_counter()
-    total = steps_within(options.minutes * 60 - 5.0, lambda: step(0.0))
-    for momentum in momenta:
-        momentum.zero_()
-    adam.state.clear()
-    for done in range(total):
-        step(1 - done / total)
+    begin, done = time.perf_counter(), 0
+    for share in shares(options.minutes * 60):
+        step(1 - share)
+        done += 1
     train_s = time.perf_counter() - begin
 
     def loss_sum(inputs: Tensor, targets: Tensor) -> float:
         return float(model(inputs, targets, "sum"))
 
     print(json.dumps({
-        "bits_per_byte": bits_per_byte(loss_sum, data, SEQ_LEN), "steps": total, "tokens": total * ROWS * SEQ_LEN,
-        "train_s": train_s, "tokens_per_s": total * ROWS * SEQ_LEN / train_s,
+        "bits_per_byte": bits_per_byte(loss_sum, data, SEQ_LEN), "steps": done, "tokens": done * ROWS * SEQ_LEN,
+        "train_s": train_s, "tokens_per_s": done * ROWS * SEQ_LEN / train_s,
         "parameters": sum(p.numel() for p in model.parameters()),
     }))  # fmt: skip
 
