@@ -5,6 +5,7 @@ Quantity tells the formula, inputs and source behind it.
 """
 
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
+from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.dial import by_depth
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
@@ -46,6 +47,7 @@ from tuitrain_planners.units import (
 __all__ = [
     "BIBLIOGRAPHY",
     "CONVENTIONS",
+    "CPU_COMPILE_GAIN",
     "DEFAULT_CONVENTION",
     "EPOCH",
     "FAMILIES",
@@ -55,6 +57,7 @@ __all__ = [
     "Band",
     "Budget",
     "Candidate",
+    "CompileGain",
     "DeviceMemory",
     "Hardware",
     "LossLaw",

@@ -63,7 +63,7 @@ class Budget:
 
 def tokens_for(request: PlanRequest, seconds: float) -> Quantity:
     """Tokens the time affords at the middle rate, rounded down to whole steps. The request's own length plays no part."""
-    rate = training_rate(request.hardware, request.shape.hidden_size, recipe(request.precision))
+    rate = training_rate(request.hardware, request.shape.hidden_size, recipe(request.precision), compiled=request.compiled)
     each, per_step = token_s(request.shape, request.seq_len, rate, request.recompute), request.tokens_per_step()
     dp, time = request.data_parallel, given("time budget", seconds, "s")
     value = int(seconds * dp / (each.value * per_step.value)) * per_step.value

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 from typing import Final, Literal
 
+from tuitrain_planners.compiling import CompileGain
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION
 from tuitrain_planners.quantity import Quantity, derived, given
@@ -68,6 +69,8 @@ class Hardware:
     """Measured training rates: (hidden size, FLOP/s of forward, backward and step together), widths rising."""
     rates_convention: str = DEFAULT_CONVENTION
     """FLOP convention of `rates`."""
+    compile_gain: CompileGain | None = None
+    """What torch.compile adds to `rates`, which are eager. None: not known."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("cpu", "gpu"):
@@ -97,6 +100,7 @@ def measured(
     source: str = "measured: training probe on this machine",
     rates_convention: str = DEFAULT_CONVENTION,
     peak_flop_per_s: Mapping[str, float] | None = None,
+    compile_gain: CompileGain | None = None,
 ) -> Hardware:
     """A device known from measurement: its memory and training rates by width, in any order."""
     curve = tuple(sorted(rates))
@@ -110,31 +114,44 @@ def measured(
         rates_convention=rates_convention,
         source=source,
         peak_flop_per_s=peak_flop_per_s or {},
+        compile_gain=compile_gain,
     )
 
 
 def interpolated_rate(hardware: Hardware, hidden_size: int) -> tuple[Quantity, str]:
-    """Training rate at a width, straight in log-log between measured widths and flat beyond them; and a warning or ""."""
-    curve, name = hardware.rates, f"training rate at width {hidden_size}"
-    assert curve, "only a measured device has a curve"
+    """Eager training rate at a width; and a warning or ""."""
+    assert hardware.rates, "only a measured device has a curve"
+    name = f"training rate at width {hidden_size}"
+    return _on_curve(hardware.rates, hidden_size, name, "FLOP/s", hardware.source)
+
+
+def interpolated_gain(gain: CompileGain, hidden_size: int) -> Quantity:
+    """What compiling gains at a width."""
+    return _on_curve(gain.curve, hidden_size, f"gain from compiling at width {hidden_size}", "", gain.source)[0]
+
+
+def _on_curve(
+    curve: tuple[tuple[int, float], ...], hidden_size: int, name: str, unit: str, source: str
+) -> tuple[Quantity, str]:
+    """Straight in log-log between the points and flat beyond them; a warning where it is flat."""
     above = next((index for index, (width, _) in enumerate(curve) if width >= hidden_size), len(curve))
     if above == len(curve) or above == 0 or curve[above][0] == hidden_size:
-        width, rate = curve[min(above, len(curve) - 1)]
+        width, value = curve[min(above, len(curve) - 1)]
         end = "narrowest" if above == 0 else "widest"
         warning = (
             ""
             if width == hidden_size
             else f"width {hidden_size} was not measured; its rate is taken from the {end} measured, {width}"
         )
-        return given(name, rate, "FLOP/s", hardware.source), warning
+        return given(name, value, unit, source), warning
     (h0, r0), (h1, r1) = curve[above - 1], curve[above]
     value = exp(log(r0) + (log(r1) - log(r0)) * (log(hidden_size) - log(h0)) / (log(h1) - log(h0)))
     quantity = derived(
         name,
         value,
-        "FLOP/s",
+        unit,
         "exp(log(r0) + (log(r1) - log(r0)) * (log(h) - log(h0)) / (log(h1) - log(h0)))",
-        hardware.source,
+        source,
         h=hidden_size,
         h0=h0,
         r0=r0,

@@ -68,11 +68,12 @@ def plan(request: PlanRequest) -> Plan:
         optimizer=optimizer(request.optimizer),
         device=hardware.kind,
         accumulating=request.grad_accum > 1,
+        compiled=request.compiled,
         recompute=request.recompute,
         loss=request.loss_head,
         chunk_rows=request.chunk_rows,
     )
-    memory = device_memory(step, kind=hardware.kind, capacity_bytes=hardware.memory_bytes)
+    memory = device_memory(step, kind=hardware.kind, capacity_bytes=hardware.memory_bytes, compiled=request.compiled)
     speed = throughput(
         shape,
         seq_len=request.seq_len,
@@ -81,6 +82,7 @@ def plan(request: PlanRequest) -> Plan:
         hardware=hardware,
         precision=precision,
         recompute=request.recompute,
+        compiled=request.compiled,
         data_parallel=request.data_parallel,
         mfu_convention=request.convention,
     )

@@ -77,7 +77,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
         "energy": {"kwh": None, "kg_co2e": None},
         "layout": {
             "dp": request.data_parallel, "zero": 0, "tp": 1, "pp": 1, "cp": 1, "ep": 1, "micro_batch": request.micro_batch,
-            "grad_accum": request.grad_accum, "recompute": request.recompute,
+            "grad_accum": request.grad_accum, "recompute": request.recompute, "compiled": request.compiled,
         },
         "warnings": list(plan.warnings),
     }  # fmt: skip
@@ -136,7 +136,18 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         ("speed", f"{_show(speed.step_s)} per step, {_show(speed.tokens_per_s)}{mfu}"),
         ("time", f"{_show_band(speed.duration_s)}, training steps only"),
         ("loss", f"{_show(plan.loss)} by {request.law.name}, fitted on {request.law.corpus}"),
-        ("recipe", f"{request.precision}, {request.optimizer}, recompute {request.recompute}, loss head {request.loss_head}"),
+        (
+            "recipe",
+            ", ".join(
+                (
+                    request.precision,
+                    request.optimizer,
+                    f"recompute {request.recompute}",
+                    f"loss head {request.loss_head}",
+                    "compiled" if request.compiled else "eager",
+                )
+            ),
+        ),
     ]
 
 

@@ -38,6 +38,8 @@ class PlanRequest:
     """plain | chunked."""
     chunk_rows: int | None = None
     """Rows of logits a chunked head holds at a time; None: as many as the kernel takes."""
+    compiled: bool = False
+    """Whether torch.compile is on: faster, and the compiler stays in memory."""
     tokens: float | None = None
     """Length of the run. At most one of tokens and steps; with neither, as many as the law finds optimal."""
     steps: int | None = None

@@ -3,7 +3,8 @@
 Training time is all arithmetic on matrix products here: executed FLOP / rate. Evaluation, checkpoints, data loading and
 compilation come on top; communication between devices is not modelled. The rate is a band:
 
-* measured device: its curve by width, give or take MEASURED_SPREAD (what repeated probes differ by on a busy machine);
+* measured device: its eager curve by width, times what compiling gains at that width when the run compiles, give or take
+  MEASURED_SPREAD (what repeated probes differ by on a busy machine) or the spread of the gain;
 * datasheet device: peak x MFU prior, low / mid / high.
 
 MFU is FLOP per token x tokens per second / peak (Chowdhery et al. 2022, appendix B), always with its FLOP convention named.
@@ -16,7 +17,7 @@ from typing import Final
 
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import executed_flop_per_token, flop_per_token
-from tuitrain_planners.hardware import Hardware, interpolated_rate
+from tuitrain_planners.hardware import Hardware, interpolated_gain, interpolated_rate
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Band, Quantity, derived, given
 from tuitrain_planners.shapes import ModelShape
@@ -49,24 +50,10 @@ class Throughput:
     """None when the peak is unknown."""
 
 
-def training_rate(hardware: Hardware, hidden_size: int, precision: Precision) -> Rate:
-    """Measured curve where there is one, else peak x prior."""
+def training_rate(hardware: Hardware, hidden_size: int, precision: Precision, *, compiled: bool = False) -> Rate:
+    """Measured curve where there is one, times what compiling gains; else peak x prior."""
     if hardware.rates:
-        mid, warning = interpolated_rate(hardware, hidden_size)
-        spread = given("spread of measured rates", MEASURED_SPREAD, source="assumption: probes repeat within 10 %")
-        low, high = (
-            derived(
-                f"training rate, {name}",
-                mid.value * (1 + sign * MEASURED_SPREAD),
-                "FLOP/s",
-                f"rate * (1 {'+' if sign > 0 else '-'} spread)",
-                hardware.source,
-                rate=mid,
-                spread=spread,
-            )
-            for sign, name in ((-1, "low"), (1, "high"))
-        )
-        return Rate(band=Band(low=low, mid=mid, high=high), convention=hardware.rates_convention, warning=warning)
+        return _measured_rate(hardware, hidden_size, compiled=compiled)
     peak, prior = hardware.peak(precision.peak_dtype), hardware.mfu_prior
     if peak is None:
         raise PlanError(
@@ -88,6 +75,32 @@ def training_rate(hardware: Hardware, hidden_size: int, precision: Precision) ->
     return Rate(band=Band(low=bands[0], mid=bands[1], high=bands[2]), convention=prior.convention)
 
 
+def _measured_rate(hardware: Hardware, hidden_size: int, *, compiled: bool) -> Rate:
+    mid, warning = interpolated_rate(hardware, hidden_size)
+    share, source = MEASURED_SPREAD, "assumption: probes repeat within 10 %"
+    if compiled and hardware.compile_gain is None:
+        warning = "; ".join(filter(None, (warning, "what compiling gains here is not known yet; planned as without it")))
+    elif compiled:
+        assert hardware.compile_gain is not None
+        gain = interpolated_gain(hardware.compile_gain, hidden_size)
+        mid = derived("compiled training rate", mid.value * gain.value, "FLOP/s", "rate * gain", rate=mid, gain=gain)
+        share, source = max(share, hardware.compile_gain.spread), hardware.compile_gain.source
+    spread = given("spread of measured rates", share, source=source)
+    low, high = (
+        derived(
+            f"training rate, {name}",
+            mid.value * (1 + sign * share),
+            "FLOP/s",
+            f"rate * (1 {'+' if sign > 0 else '-'} spread)",
+            hardware.source,
+            rate=mid,
+            spread=spread,
+        )
+        for sign, name in ((-1, "low"), (1, "high"))
+    )
+    return Rate(band=Band(low=low, mid=mid, high=high), convention=hardware.rates_convention, warning=warning)
+
+
 def token_s(shape: ModelShape, seq_len: int, rate: Rate, recompute: str = "none") -> Quantity:
     """Seconds one device needs per trained token, at the middle rate."""
     flop = executed_flop_per_token(shape, seq_len, recompute, rate.convention)
@@ -103,11 +116,12 @@ def throughput(
     hardware: Hardware,
     precision: Precision,
     recompute: str = "none",
+    compiled: bool = False,
     data_parallel: int = 1,
     mfu_convention: str = "causal",
 ) -> Throughput:
     """Times of a whole run on `data_parallel` equal devices."""
-    rate = training_rate(hardware, shape.hidden_size, precision)
+    rate = training_rate(hardware, shape.hidden_size, precision, compiled=compiled)
     per_token = executed_flop_per_token(shape, seq_len, recompute, rate.convention)
 
     def step_time(name: str, flop_per_s: Quantity) -> Quantity:

@@ -15,13 +15,21 @@ from tuitrain.config.schema import Config, DataSection, ModelSection, RunSection
 from tuitrain.runs.home import runs_root as default_runs_root
 from tuitrain.runs.launch import launch
 from tuitrain.runs.machine import this_machine
-from tuitrain.runs.planning import STDLIB_BYTES, STDLIB_BYTES_PER_TOKEN, RunPlan, hardware_of, plan_for_run, request_for
+from tuitrain.runs.planning import (
+    MIN_TRAINING_S,
+    STDLIB_BYTES,
+    STDLIB_BYTES_PER_TOKEN,
+    RunPlan,
+    hardware_of,
+    plan_for_run,
+    request_for,
+    training_s,
+)
 from tuitrain.runs.store import Run, RunStore
 from tuitrain_planners import Budget, fit_to_time
 
 OVERHEAD_S = 25.0
-"""Seconds of the minutes that are not training steps: importing torch twice, preparing the data, evaluation, saving."""
-MIN_TRAINING_S = 10.0
+"""Seconds of the minutes that are not the trainer's: importing torch twice, preparing the data, saving."""
 VOCAB_SIZES = (2048, 4096, 8192)
 
 
@@ -39,7 +47,7 @@ def plan_demo(minutes: float, say: Callable[[str], None]) -> Demo:
     machine = this_machine()
     base = Config(
         run=RunSection(name="demo"),
-        train=TrainSection(minutes=minutes),
+        train=TrainSection(minutes=max(MIN_TRAINING_S, minutes * 60 - OVERHEAD_S) / 60),
         data=DataSection(sources=(SourceSection(corpus="python-stdlib"),)),
     )
     resolved = resolve(base, machine)
@@ -47,9 +55,8 @@ def plan_demo(minutes: float, say: Callable[[str], None]) -> Demo:
     say("measuring what it does when it trains (a few seconds, once per machine)")
     hardware = hardware_of(resolved, machine)
     say("         " + ", ".join(f"width {width}: {rate / 1e9:.0f} GFLOP/s" for width, rate in hardware.rates))
-    seconds = max(MIN_TRAINING_S, minutes * 60 - OVERHEAD_S)
     budget = fit_to_time(
-        seconds,
+        training_s(resolved.config),
         replace(request_for(resolved.config, hardware), tokens=None, steps=None),
         unique_tokens_by_vocab={size: STDLIB_BYTES / STDLIB_BYTES_PER_TOKEN[size] for size in VOCAB_SIZES},
         corpus_bytes=STDLIB_BYTES,
@@ -59,7 +66,6 @@ def plan_demo(minutes: float, say: Callable[[str], None]) -> Demo:
         update={
             "model": ModelSection(depth=best.num_layers),
             "tokenizer": TokenizerSection(vocab_size=best.vocab_size),
-            "train": TrainSection(minutes=seconds / 60),
         }
     )
     return Demo(config=config, plan=plan_for_run(resolve(config, machine), machine, hardware=hardware), budget=budget)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tuitrain.runs.compiler import compiler
 from tuitrain.runs.home import home
 from tuitrain.runs.machine import Machine, this_machine
 
@@ -164,9 +165,8 @@ def _bf16(machine: Machine, facts: dict[str, Any]) -> Finding:
 
 
 def _compiler() -> Finding:
-    for name in ("g++", "clang++", "c++"):
-        if path := shutil.which(name):
-            return Finding(check="compiler", level="pass", message=f"{path}: torch.compile works")
+    if path := compiler():
+        return Finding(check="compiler", level="pass", message=f"{path}: torch.compile works")
     return Finding(
         check="compiler",
         level="warn",

@@ -10,15 +10,21 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tuitrain.config.resolve import model_shape
+from tuitrain.config.resolve import EVAL_TIME_FRAC, model_shape
 from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import Config
 from tuitrain.runs.calibration import measured_hardware
+from tuitrain.runs.compiler import WORTH_FROM_S, unavailable
 from tuitrain.runs.home import presets_dir
 from tuitrain.runs.machine import Machine, this_machine
 from tuitrain_planners import EPOCH, Hardware, LossLaw, Plan, PlanRequest, figures, load_law, plan, to_dict, to_text
 
 CPU_MICRO_BATCH_TOKENS = 8192
+PROBE_S = 10.0
+"""Seconds a run in minutes spends on its probe and on its last evaluation, on 2 cores."""
+COMPILE_S = 18.0
+"""... and on compiling, on 2 cores, when nothing is in the compiler's cache."""
+MIN_TRAINING_S = 10.0
 STDLIB_BYTES = 11.3e6
 """Training bytes of the embedded corpus on Python 3.11; other versions differ by a few per cent."""
 STDLIB_BYTES_PER_TOKEN = {2048: 3.12, 3072: 3.38, 4096: 3.55, 6144: 3.78, 8192: 3.92, 16384: 4.05, 32768: 4.15}
@@ -101,6 +107,7 @@ def request_for(config: Config, hardware: Hardware) -> PlanRequest:
         optimizer=config.optim.kind,
         recompute=train.recompute,
         loss_head="plain" if train.loss == "plain" else "chunked",
+        compiled=_compiles(config),
         steps=steps,
         tokens=None if steps else tokens,
         unique_tokens=unique,
@@ -112,9 +119,24 @@ def request_for(config: Config, hardware: Hardware) -> PlanRequest:
 
         from tuitrain_planners import tokens_for
 
-        length = tokens_for(request, train.minutes * 60).value if train.minutes else unique
+        length = tokens_for(request, training_s(config)).value if train.minutes else unique
         request = replace(request, tokens=length or float(train.batch_tokens))
     return request
+
+
+def training_s(config: Config) -> float:
+    """What the probe, compiling and evaluating leave of the minutes for training steps."""
+    assert config.train.minutes is not None, "only a run in minutes has a time to share out"
+    seconds = config.train.minutes * 60 / (1 + EVAL_TIME_FRAC) - PROBE_S - (COMPILE_S if _compiles(config) else 0)
+    return max(MIN_TRAINING_S, seconds)
+
+
+def _compiles(config: Config) -> bool:
+    """Whether the probe will most likely compile. Unmeasured lengths are taken for long: a plan is rarely made for seconds."""
+    train = config.train
+    if train.compile != "auto" or unavailable(config.run.device) is not None:
+        return train.compile == "on"
+    return train.minutes is None or train.minutes * 60 >= WORTH_FROM_S
 
 
 def _likely_micro_batch(per_process: int, seq_len: int) -> int:

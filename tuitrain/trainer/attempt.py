@@ -14,6 +14,7 @@ from tuitrain.config.resolve import EVAL_TIME_FRAC, Pace, settle
 from tuitrain.config.resolved import Resolved
 from tuitrain.errors import EXIT_OK, EXIT_RUN_FAILED, RunError
 from tuitrain.files import exclusive_lock, read_json
+from tuitrain.runs import compiler
 from tuitrain.trainer import compile as compilation
 from tuitrain.trainer.loop import Trainer
 from tuitrain.trainer.parallel.world import World
@@ -101,7 +102,7 @@ def _resumed(setup: Setup, stop: StopRequest, step: int) -> Trainer:
     """The trainer of a checkpoint: micro-batch and compilation as the first attempt settled them, so that the sums are the
     same."""
     config = setup.resolved.config.train
-    if config.compile == "on" and compilation.unavailable(setup.world.device.type) is None:
+    if config.compile == "on" and compiler.unavailable(setup.world.device.type) is None:
         compilation.compile_layers(setup.loss)
     assert isinstance(config.micro_batch, int), "the first attempt settles train.micro_batch before its first checkpoint"
     assert config.steps is not None, "the first attempt settles train.steps before its first checkpoint"

@@ -5,23 +5,8 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-
 from tuitrain.model.decoder import Decoder
 from tuitrain.trainer.losses import LanguageModelLoss
-
-WORTH_FROM_S = 90.0
-"""Shortest eager training time for which "auto" tries: compiling was seen to take 10 to 60 s and to save a third."""
-
-
-def unavailable(device_type: str) -> str | None:
-    """Why torch.compile cannot work here, or None."""
-    if device_type == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
-        return "no C++ compiler on PATH"
-    if sys.version_info >= (3, 14):
-        return f"torch.compile does not know Python {sys.version_info.major}.{sys.version_info.minor}"
-    return None
 
 
 def compile_layers(loss: LanguageModelLoss) -> None:

@@ -14,6 +14,9 @@ import psutil
 import torch
 
 from tuitrain.errors import DoesNotFitError
+from tuitrain.runs import compiler
+from tuitrain.runs.calibration import learn_compile_gain
+from tuitrain.runs.machine import this_machine
 from tuitrain.trainer import compile as compilation
 from tuitrain.trainer.batches import GlobalBatches
 from tuitrain.trainer.checkpoint import estimate_bytes
@@ -196,9 +199,9 @@ def _try_compiling(setup: Setup, micro_batch: int, eager_s: float) -> float | No
     wanted = setup.resolved.config.train.compile
     if wanted == "off":
         return None
-    why_not = compilation.unavailable(setup.world.device.type)
+    why_not = compiler.unavailable(setup.world.device.type)
     expected_s = _expected_s(setup, eager_s)
-    if why_not is None and wanted == "auto" and expected_s < compilation.WORTH_FROM_S:
+    if why_not is None and wanted == "auto" and expected_s < compiler.WORTH_FROM_S:
         why_not = f"about {expected_s:.0f} s of training do not earn the compile time back"
     if why_not is not None:
         setup.settle("train.compile", "off", why_not)
@@ -215,11 +218,26 @@ def _try_compiling(setup: Setup, micro_batch: int, eager_s: float) -> float | No
     faster = setup.world.from_main(wanted == "on" or compiled_s < 0.97 * eager_s)
     measured = f"{compiled_s * 1e3:.0f} ms per step against {eager_s * 1e3:.0f} ms eager, after {compile_s:.0f} s of compiling"
     setup.settle("train.compile", "on" if faster else "off", measured)
+    _remember_gain(setup, eager_s / compiled_s)
     if faster:
         return compiled_s
     compilation.undo(setup.loss)
     setup.take_attention(compiled=False)
     return None
+
+
+def _remember_gain(setup: Setup, gain: float) -> None:
+    """The next plan for this machine starts from it."""
+    run, precision = setup.resolved.config.run, str(setup.resolved.config.train.precision)
+    if setup.world.size > 1:  # communication is in there too
+        return
+    try:
+        learn_compile_gain(
+            this_machine(), device=run.device, precision=precision, threads=int(run.threads),
+            hidden_size=setup.plan_shape.hidden_size, gain=gain,
+        )  # fmt: skip
+    except OSError as error:
+        setup.telemetry.warn(f"what compiling gains could not be kept for the next plan: {error}", "free some disk space")
 
 
 def _expected_s(setup: Setup, step_s: float) -> float:

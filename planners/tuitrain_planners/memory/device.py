@@ -11,7 +11,7 @@ from typing import Literal
 
 from tuitrain_planners.memory.phases import StepMemory
 from tuitrain_planners.memory.runtime import Runtime, runtime
-from tuitrain_planners.quantity import Band, Quantity, derived, given
+from tuitrain_planners.quantity import Band, Quantity, derived, given, total
 
 Verdict = Literal["fits", "tight", "oom"]
 
@@ -28,24 +28,28 @@ class DeviceMemory:
     """fits: even the high end does; tight: the middle does; oom: the middle does not."""
 
 
-def device_memory(step: StepMemory, *, kind: Literal["cpu", "gpu"], capacity_bytes: float) -> DeviceMemory:
+def device_memory(
+    step: StepMemory, *, kind: Literal["cpu", "gpu"], capacity_bytes: float, compiled: bool = False
+) -> DeviceMemory:
     """Reserved and device memory with their band, and the verdict against the capacity."""
     assumed = runtime(kind)
-    band = [_device_bytes(step.peak, assumed, index) for index in range(3)]
+    counted = total("counted runtime", assumed.counted(compiled=compiled))
+    band = [_device_bytes(step.peak, assumed, counted, index) for index in range(3)]
     low, mid, high = band
     verdict: Verdict = "fits" if high.value <= capacity_bytes else "tight" if mid.value <= capacity_bytes else "oom"
     return DeviceMemory(
         step=step,
-        reserved_bytes=_reserved_bytes(step.peak, assumed, 1),
+        reserved_bytes=_reserved_bytes(step.peak, assumed, counted, 1),
         device_bytes=Band(low=low, mid=mid, high=high),
         capacity_bytes=capacity_bytes,
         verdict=verdict,
     )
 
 
-def _reserved_bytes(peak: Quantity, assumed: Runtime, index: int) -> Quantity:
-    """(peak - counted runtime) * factor + this band's runtime."""
-    counted, factor, runtime_bytes = assumed.counted_bytes, assumed.allocator_factor[index], assumed.counted_band[index]
+def _reserved_bytes(peak: Quantity, assumed: Runtime, counted: Quantity, index: int) -> Quantity:
+    """(peak - counted runtime) * factor + this band's runtime; what the compiler takes is the same in every band."""
+    factor = assumed.allocator_factor[index]
+    runtime_bytes = counted.value - assumed.counted_bytes.value + assumed.counted_band[index]
     return derived(
         f"reserved memory, {_BANDS[index]}",
         (peak.value - counted.value) * factor + runtime_bytes,
@@ -59,8 +63,8 @@ def _reserved_bytes(peak: Quantity, assumed: Runtime, index: int) -> Quantity:
     )
 
 
-def _device_bytes(peak: Quantity, assumed: Runtime, index: int) -> Quantity:
-    reserved, outside = _reserved_bytes(peak, assumed, index), assumed.outside_bytes[index]
+def _device_bytes(peak: Quantity, assumed: Runtime, counted: Quantity, index: int) -> Quantity:
+    reserved, outside = _reserved_bytes(peak, assumed, counted, index), assumed.outside_bytes[index]
     return derived(
         f"device memory, {_BANDS[index]}",
         reserved.value + outside,

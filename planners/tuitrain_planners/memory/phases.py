@@ -64,6 +64,7 @@ def step_memory(
     optimizer: Optimizer,
     device: Literal["cpu", "gpu"],
     accumulating: bool = False,
+    compiled: bool = False,
     recompute: str = "none",
     loss: str = "plain",
     chunk_rows: int | None = None,
@@ -78,7 +79,7 @@ def step_memory(
         "gradients": total("gradients", grads.always, unit="bytes"),
         "optimizer": optimizer_bytes(shape, precision, optimizer),
         "buffers": buffer_bytes(shape, seq_len, precision),
-        "runtime": total("runtime", (runtime(device).counted_bytes,)),
+        "runtime": total("runtime", runtime(device).counted(compiled=compiled)),
     }
     phases = (
         _phase("forward", held, activations=(acts.saved,)),

@@ -51,6 +51,7 @@ def test_the_report_holds_the_plans_own_numbers(gpu_request: PlanRequest) -> Non
     assert report["time"]["hours"]["mid"] == made.throughput.duration_s.mid.value / 3600
     assert report["layout"] == {
         "dp": 1, "zero": 0, "tp": 1, "pp": 1, "cp": 1, "ep": 1, "micro_batch": 8, "grad_accum": 4, "recompute": "none",
+            "compiled": False,
     }  # fmt: skip
     for name, quantity in figures(made).items():
         section, key = name.split(".")
