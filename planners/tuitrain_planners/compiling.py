@@ -27,7 +27,7 @@ class CompileGain:
 
 
 CPU_COMPILE_GAIN: Final = CompileGain(
-    curve=((64, 2.0), (128, 2.0), (256, 1.4), (384, 1.25), (512, 1.2)),
+    curve=((64, 2.51), (128, 1.59), (256, 1.33), (384, 1.18), (512, 1.17)),
     spread=0.25,
     source="measured on 2 cores of an AMD EPYC with torch 2.13 (benchmarks/results/compile_gain.json); other machines differ",
 )

@@ -66,14 +66,16 @@ def _request(
 ) -> PlanRequest:  # fmt: skip
     import re
 
+    from tuitrain.runs.compiler import unavailable
     from tuitrain.runs.home import presets_dir
     from tuitrain_planners import PlanRequest, by_depth, find_shape, loss_law, parse_count
 
     dial = re.fullmatch(r"d(\d+)", model)
     shape = by_depth(int(dial[1]), 32_768) if dial else find_shape(presets_dir() / "models", model)
+    hardware = _hardware(gpu, precision)
     return PlanRequest(
         shape=shape,
-        hardware=_hardware(gpu, precision),
+        hardware=hardware,
         seq_len=seq or min(shape.max_seq_len, 2048),
         micro_batch=micro_batch,
         grad_accum=accum,
@@ -83,6 +85,7 @@ def _request(
         loss_head=loss,
         tokens=parse_count(tokens) if tokens else None,
         law=loss_law(law),
+        compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
     )
 
 

@@ -1,6 +1,8 @@
 """What torch.compile adds to a plan: speed by a measured gain, memory by the compiler."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +67,9 @@ def test_own_gains_replace_published_ones_where_they_were_met() -> None:
     assert dict(own.curve)[64] == dict(CPU_COMPILE_GAIN.curve)[64]
     assert (own.spread, own.source) == (0.15, "measured: here")
     assert CPU_COMPILE_GAIN.with_measured({}, 0.15, "measured: here") is CPU_COMPILE_GAIN
+
+
+def test_the_published_curve_is_the_benchmarks_result() -> None:
+    kept = json.loads((Path(__file__).parents[3] / "benchmarks" / "results" / "compile_gain.json").read_text())
+    curve = dict(CPU_COMPILE_GAIN.curve)
+    assert {width: round(gain, 2) for width, gain in kept["gain_by_width"]} == curve
