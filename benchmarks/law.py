@@ -18,8 +18,8 @@ from benchmarks import ours
 from benchmarks.common import save, scratch_home, table
 from tuitrain_planners import EPOCH
 
-SWEEP = ((1, 0.8e6), (2, 0.8e6), (2, 2.4e6), (3, 1.8e6), (4, 0.6e6), (4, 2.0e6), (6, 0.5e6))
-"""(depth, tokens)"""
+SWEEP = ((1, 0.8e6), (1, 3.0e6), (2, 0.8e6), (2, 2.4e6), (2, 3.0e6), (3, 1.8e6), (4, 0.6e6), (4, 2.0e6), (6, 0.5e6))
+"""(depth, tokens), all with a vocabulary of 4096: the law cannot compare vocabularies."""
 HUBER_DELTA = 1e-3
 EXPONENT_WEIGHT = 1e-3
 """Of the squared distance of both exponents from EPOCH's, beside the Huber loss."""

@@ -30,7 +30,9 @@ from tuitrain_planners import Budget, fit_to_time
 
 OVERHEAD_S = 25.0
 """Seconds of the minutes that are not the trainer's: importing torch twice, preparing the data, saving."""
-VOCAB_SIZES = (2048, 4096, 8192)
+VOCAB_SIZES = (4096,)
+"""What the loss law of the corpus was measured with. It counts all parameters alike, so it would take a larger table of rare
+tokens for a better model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
