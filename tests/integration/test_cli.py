@@ -46,6 +46,8 @@ def config(tmp_path: Path) -> Path:
         (["train", "--dry-run", "train.steps=3", "train.tokens=5"], 2, "given 2 times"),
         (["runs", "show", "nothing"], 2, "tuitrain demo"),
         (["runs", "ls"], 0, "tuitrain demo"),
+        (["runs"], 0, "tuitrain demo"),
+        (["data"], 2, "tuitrain data --help"),
         (["chat", "nothing"], 2, "no run 'nothing'"),
         (["tokenizer", "train", "out", "--vocab-size", "3"], 2, "vocab"),
     ],

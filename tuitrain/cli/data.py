@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-group = typer.Typer(help="Prepare and inspect training data.", no_args_is_help=True)
+group = typer.Typer(help="Prepare and inspect training data.")
 
 
 def register(app: typer.Typer) -> None:

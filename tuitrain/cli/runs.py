@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-group = typer.Typer(help="List, show, watch and steer runs.", no_args_is_help=True)
+group = typer.Typer(help="List, show, watch and steer runs. Alone: list them.", invoke_without_command=True)
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique part of it, a path, or `latest`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -14,6 +14,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(group, name="runs")
+
+
+@group.callback()
+def alone(context: typer.Context) -> int:
+    """List, show, watch and steer runs. Alone: list them."""
+    return list_runs() if context.invoked_subcommand is None else 0
 
 
 @group.command("ls")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-group = typer.Typer(help="Train tokenizers.", no_args_is_help=True)
+group = typer.Typer(help="Train tokenizers.")
 
 
 def register(app: typer.Typer) -> None:
