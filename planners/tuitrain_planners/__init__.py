@@ -9,6 +9,8 @@ from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.dial import by_depth
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
+from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
+from tuitrain_planners.grid import by_precision, by_stage
 from tuitrain_planners.hardware import Hardware, MfuPrior, measured
 from tuitrain_planners.laws import EPOCH, FITS, LossLaw, TokenRule, fit, loss_law
 from tuitrain_planners.memory import DeviceMemory, StepMemory, device_memory, step_memory
@@ -52,6 +54,7 @@ __all__ = [
     "EPOCH",
     "FAMILIES",
     "FITS",
+    "FRAMEWORKS",
     "OPTIMIZERS",
     "RECIPES",
     "Band",
@@ -59,6 +62,7 @@ __all__ = [
     "Candidate",
     "CompileGain",
     "DeviceMemory",
+    "Framework",
     "Hardware",
     "LossLaw",
     "MfuPrior",
@@ -76,6 +80,8 @@ __all__ = [
     "TokenRule",
     "by_convention",
     "by_depth",
+    "by_precision",
+    "by_stage",
     "compute_optimal",
     "count_parameters",
     "depth_candidates",
@@ -93,6 +99,7 @@ __all__ = [
     "format_duration",
     "format_flop",
     "format_value",
+    "framework",
     "load_hardware",
     "load_law",
     "load_shape",

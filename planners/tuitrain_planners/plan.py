@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from tuitrain_planners.flops import by_convention, flop_per_token
 from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, optimal_length, planned_length
-from tuitrain_planners.memory.device import DeviceMemory, device_memory
-from tuitrain_planners.memory.phases import step_memory
-from tuitrain_planners.optimizers import optimizer
+from tuitrain_planners.grid import by_stage, memory_of
+from tuitrain_planners.memory.device import DeviceMemory
 from tuitrain_planners.parameters import count_parameters
 from tuitrain_planners.precision import recipe
 from tuitrain_planners.quantity import Quantity, derived
@@ -44,6 +43,8 @@ class Plan:
     training_verdict: str
     """Under-trained, near compute-optimal or over-trained, in words."""
     memory: DeviceMemory
+    memory_by_stage: tuple[DeviceMemory, ...]
+    """The same under ZeRO 0, 1, 2 and 3."""
     throughput: Throughput
     loss: Quantity
     """Predicted loss at the end, in the law's unit."""
@@ -60,20 +61,7 @@ def plan(request: PlanRequest) -> Plan:
     optimal = optimal_length(request, parameters)
     tokens = planned_length(request, per_step, optimal)
     steps = request.steps or math.ceil(tokens.value / per_step.value)
-    step = step_memory(
-        shape,
-        seq_len=request.seq_len,
-        micro_batch=request.micro_batch,
-        precision=precision,
-        optimizer=optimizer(request.optimizer),
-        device=hardware.kind,
-        accumulating=request.grad_accum > 1,
-        compiled=request.compiled,
-        recompute=request.recompute,
-        loss=request.loss_head,
-        chunk_rows=request.chunk_rows,
-    )
-    memory = device_memory(step, kind=hardware.kind, capacity_bytes=hardware.memory_bytes, compiled=request.compiled)
+    memory = memory_of(request)
     speed = throughput(
         shape,
         seq_len=request.seq_len,
@@ -106,6 +94,7 @@ def plan(request: PlanRequest) -> Plan:
         optimal_by_fit=optimal_by_fit(parameters.value),
         training_verdict=training_verdict(tokens.value, optimal.value),
         memory=memory,
+        memory_by_stage=by_stage(request),
         throughput=speed,
         loss=loss,
         loss_curve=loss_curve(request, parameters, tokens, steps),

@@ -30,6 +30,8 @@ class StateBytes:
     """Extra sum of gradients over micro-batches; 0 when backward adds into `grad` itself. Held only while accumulating."""
     moment: int
     """One optimizer moment; AdamW holds two, Muon one."""
+    master: int = 0
+    """32-bit weights kept with the optimizer's states, where `weight` is in 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

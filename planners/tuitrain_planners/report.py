@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import Any, Final
 
+from tuitrain_planners.grid import by_precision
 from tuitrain_planners.memory.phases import GROUPS
+from tuitrain_planners.memory.sharding import STAGES
 from tuitrain_planners.parameters import embedding_parameters
 from tuitrain_planners.plan import Plan
 from tuitrain_planners.quantity import Band, Quantity
@@ -64,7 +66,11 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             "terms": terms,
             "phases": [{"name": each.name, "bytes": each.value, "terms": _terms(each)} for each in memory.step.phases],
         },
-        "zero": [{"stage": 0, "peak_bytes": peak.value, "terms": terms, "verdict": memory.verdict}],
+        "zero": [
+            {"stage": stage, "peak_bytes": each.step.peak.value, "phase": each.step.peak_phase.name,
+             "device_bytes": _band(each.device_bytes), "terms": _terms(each.step.peak_phase), "verdict": each.verdict}
+            for stage, each in enumerate(plan.memory_by_stage)
+        ],
         "time": {
             "step_s": speed.step_s.value, "tokens_per_s": speed.tokens_per_s.value,
             "mfu": None if speed.mfu is None else speed.mfu.value, "hours": hours,
@@ -76,8 +82,9 @@ def to_dict(plan: Plan) -> dict[str, Any]:
         "cost": {"gpu_hours": None, "usd": None},
         "energy": {"kwh": None, "kg_co2e": None},
         "layout": {
-            "dp": request.data_parallel, "zero": 0, "tp": 1, "pp": 1, "cp": 1, "ep": 1, "micro_batch": request.micro_batch,
-            "grad_accum": request.grad_accum, "recompute": request.recompute, "compiled": request.compiled,
+            "dp": request.data_parallel, "zero": request.zero, "tp": 1, "pp": 1, "cp": 1, "ep": 1,
+            "micro_batch": request.micro_batch, "grad_accum": request.grad_accum, "recompute": request.recompute,
+            "compiled": request.compiled, "framework": request.framework, "reshard": request.reshard,
         },
         "warnings": list(plan.warnings),
     }  # fmt: skip
@@ -92,9 +99,31 @@ def to_text(plan: Plan, width: int = 100) -> str:
         lines += textwrap.wrap(
             f"{name:<{margin}}{parts}", width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
         )
+    if plan.request.data_parallel > 1:
+        lines += ["", *_grid(plan)]
     for warning in plan.warnings:
         lines += ["", *textwrap.wrap(f"warning: {warning}", width, subsequent_indent="  ")]
     return "\n".join(lines) + "\n"
+
+
+GRID_PRECISIONS: Final = ("fp32", "bf16-mixed", "bf16-pure")
+_MARKS: Final = {"fits": "fits", "tight": "tight", "oom": "no"}
+
+
+def _grid(plan: Plan) -> list[str]:
+    """What one device needs under every ZeRO stage in every precision; this plan's own cell in brackets."""
+    request = plan.request
+    columns = by_precision(request, dict.fromkeys((*GRID_PRECISIONS, request.precision)))
+    table = [["ZeRO", *columns]]
+    for stage in STAGES:
+        cells = []
+        for name, stages in columns.items():
+            text = f"{format_bytes(stages[stage].device_bytes.mid.value)} {_MARKS[stages[stage].verdict]}"
+            cells.append(f"[{text}]" if (stage, name) == (request.zero, request.precision) else text)
+        table.append([str(stage), *cells])
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = ["  ".join(cell.rjust(size) for cell, size in zip(row, widths, strict=True)) for row in table]
+    return [f"memory per device of {request.data_parallel}, everything else as above", *lines]
 
 
 def to_markdown(plan: Plan) -> str:
@@ -145,6 +174,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
                     f"recompute {request.recompute}",
                     f"loss head {request.loss_head}",
                     "compiled" if request.compiled else "eager",
+                    f"as {request.framework} does it",
                 )
             ),
         ),

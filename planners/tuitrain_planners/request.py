@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import DEFAULT_CONVENTION
+from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware
 from tuitrain_planners.laws import EPOCH, LossLaw
+from tuitrain_planners.memory.sharding import Sharding
 from tuitrain_planners.quantity import Quantity, derived
 from tuitrain_planners.shapes import ModelShape
 from tuitrain_planners.units import format_count
@@ -27,7 +29,13 @@ class PlanRequest:
     grad_accum: int = 1
     """Forward passes per optimizer step."""
     data_parallel: int = 1
-    """Devices that hold the whole model each."""
+    """Devices that each work on a part of the batch."""
+    zero: int = 0
+    """ZeRO stage: 1 shards the optimizer's states over the devices, 2 gradients too, 3 weights too."""
+    reshard: bool = True
+    """Whether ZeRO-3 gives gathered weights back between forward and backward."""
+    framework: str = "tuitrain"
+    """A key of `framework.FRAMEWORKS`: whose software lays the step out."""
     precision: str = "bf16-mixed"
     """A key of `precision.RECIPES`."""
     optimizer: str = "adamw"
@@ -69,6 +77,11 @@ class PlanRequest:
                 f"seq_len {self.seq_len} exceeds the {self.shape.max_seq_len} learned positions of {self.shape.name}",
                 "shorten the sequence",
             )
+
+    def sharding(self, zero: int | None = None) -> Sharding:
+        """How states are spread; at another stage when one is given."""
+        stage = self.zero if zero is None else zero
+        return Sharding(framework=framework(self.framework), stage=stage, ranks=self.data_parallel, reshard=self.reshard)
 
     @property
     def data_per_token(self) -> float:

@@ -25,6 +25,10 @@ class Source:
 
 
 BIBLIOGRAPHY: Final[dict[str, Source]] = {
+    "fsdp2023": Source(
+        authors="Zhao et al.", year=2023, title="PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel",
+        where="section 3.2, units and their working memory", url="https://arxiv.org/abs/2304.11277",
+    ),
     "kaplan2020": Source(
         authors="Kaplan et al.", year=2020, title="Scaling Laws for Neural Language Models",
         where="section 2.1, C = 6 N D with N without embeddings", url="https://arxiv.org/abs/2001.08361",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,13 +27,23 @@ def plan(
     gpu: Annotated[
         str | None, typer.Option(help="Hardware preset (h100-80gb, rtx-4090, ...). Default: this machine, measured.")
     ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="Devices, each working on its part of the batch.")] = 1,
+    zero: Annotated[
+        str, typer.Option(help="ZeRO stage 0, 1, 2 or 3; `all`: the lowest that fits, and the table of all of them.")
+    ] = "0",
+    reshard: Annotated[
+        bool, typer.Option("--reshard/--no-reshard", help="ZeRO-3: give gathered weights back between forward and backward.")
+    ] = True,
+    framework: Annotated[
+        str, typer.Option(help="Whose software: tuitrain, fsdp2-hf, fsdp2-native, hf-trainer, ddp-native, deepspeed-paper.")
+    ] = "tuitrain",
     seq: Annotated[int | None, typer.Option(help="Tokens per sequence.")] = None,
     micro_batch: Annotated[int, typer.Option(help="Sequences per forward pass.")] = 1,
     accum: Annotated[int, typer.Option(help="Forward passes per optimizer step.")] = 1,
     precision: Annotated[str, typer.Option(help="fp32, bf16-mixed, bf16-pure or fp16-mixed.")] = "bf16-mixed",
     optimizer: Annotated[str, typer.Option(help="adamw or muon.")] = "adamw",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
-    loss: Annotated[str, typer.Option(help="plain or chunked.")] = "chunked",
+    loss: Annotated[str | None, typer.Option(help="plain or chunked. Default: what the framework runs.")] = None,
     tokens: Annotated[
         str | None, typer.Option(help="Length of the run: 20B, 3e9. Default: what the law finds optimal.")
     ] = None,
@@ -50,25 +61,25 @@ def plan(
     if model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
     else:
-        planned = make_plan(
-            _request(
-                model, gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
-                recompute=recompute, loss=loss, tokens=tokens, law=law,
-            )
+        request = _request(
+            model, gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
+            recompute=recompute, loss=loss, tokens=tokens, law=law, gpus=gpus, framework=framework, reshard=reshard,
         )  # fmt: skip
+        planned = make_plan(replace(request, zero=_stage(request, zero)))
     _print(planned, explain=explain, as_json=as_json, markdown=markdown)
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
 
 
 def _request(
     model: str, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str,
-    recompute: str, loss: str, tokens: str | None, law: str,
+    recompute: str, loss: str | None, tokens: str | None, law: str, gpus: int, framework: str, reshard: bool,
 ) -> PlanRequest:  # fmt: skip
     import re
 
     from tuitrain.runs.compiler import unavailable
     from tuitrain.runs.home import presets_dir
     from tuitrain_planners import PlanRequest, by_depth, find_shape, loss_law, parse_count
+    from tuitrain_planners import framework as find_framework
 
     dial = re.fullmatch(r"d(\d+)", model)
     shape = by_depth(int(dial[1]), 32_768) if dial else find_shape(presets_dir() / "models", model)
@@ -82,11 +93,26 @@ def _request(
         precision=precision,
         optimizer=optimizer,
         recompute=recompute,
-        loss_head=loss,
+        loss_head=loss or find_framework(framework).loss_head,
+        data_parallel=gpus,
+        framework=framework,
+        reshard=reshard,
         tokens=parse_count(tokens) if tokens else None,
         law=loss_law(law),
         compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
     )
+
+
+def _stage(request: PlanRequest, zero: str) -> int:
+    """The stage asked for; of all, the lowest that fits, or the last when none does."""
+    from tuitrain.errors import UsageError
+    from tuitrain_planners import by_stage
+
+    if zero == "all":
+        return next((stage for stage, each in enumerate(by_stage(request)) if each.verdict == "fits"), 3)
+    if zero not in ("0", "1", "2", "3"):
+        raise UsageError(f"--zero {zero}", "0, 1, 2, 3 or all")
+    return int(zero)
 
 
 def _hardware(gpu: str | None, precision: str) -> Hardware:

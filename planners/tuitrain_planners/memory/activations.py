@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 from tuitrain_planners.errors import unknown_name
 from tuitrain_planners.flops import RECOMPUTE
+from tuitrain_planners.framework import FRAMEWORKS, Framework
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, derived, total
 from tuitrain_planners.shapes import ModelShape
@@ -51,10 +52,12 @@ class Activations:
 class _Counter:
     """Builds the terms: every one is (bytes per token) * t."""
 
-    def __init__(self, shape: ModelShape, tokens: int, precision: Precision) -> None:
-        self.shape, self.tokens = shape, tokens
-        gain = precision.compute_bytes if shape.norm_weights else 0
-        self.norm_bytes = precision.compute_bytes if shape.layer_norm else 4 + gain
+    def __init__(self, shape: ModelShape, tokens: int, precision: Precision, framework: Framework) -> None:
+        self.shape, self.tokens, self.repeats_kv = shape, tokens, framework.repeats_kv
+        self.autocast = framework.autocast and precision.compute_bytes < 4
+        stream = 4 if self.autocast else precision.compute_bytes
+        self.stream_bytes = stream
+        self.norm_bytes = stream if shape.layer_norm or framework.fused_norms else 4 + (stream if shape.norm_weights else 0)
         self.sizes = {
             "t": tokens, "h": shape.hidden_size, "a": shape.num_heads, "k": shape.num_kv_heads, "d": shape.head_dim,
             "f": shape.ffn_size, "c": precision.compute_bytes, "n": self.norm_bytes,
@@ -71,8 +74,8 @@ class _Counter:
         q, kv = s.query_size, s.kv_size
         terms = [
             self.term("norm inputs", 2 * s.hidden_size * n + 8, "2 * h * n + 8", "hn"),
-            self.term("norm outputs", 2 * s.hidden_size * c, "2 * h * c", "hc"),
-            self.term("queries, keys, values", (q + 2 * kv) * c, "(a + 2 * k) * d * c", "akdc"),
+            self.norm_outputs(),
+            self.qkv(),
             self.term("attention output", q * c + 4 * s.num_heads, "a * d * c + 4 * a", "adc", "flash2022"),
             self.ffn(),
         ]
@@ -80,6 +83,18 @@ class _Counter:
             per_token = (q + kv) * n + 4 * (s.num_heads + s.num_kv_heads)
             terms.append(self.term("q and k norm inputs", per_token, "(a + k) * d * n + 4 * (a + k)", "akdn"))
         return total("activations of one layer", terms, source=_SOURCE)
+
+    def norm_outputs(self) -> Quantity:
+        """What q, k, v and the feed-forward read: one copy each of the two norms, or one per consumer under autocast."""
+        copies = (5 if self.shape.gated_ffn else 4) if self.autocast else 2
+        return self.term("norm outputs", copies * self.shape.hidden_size * self.c, f"{copies} * h * c", "hc")
+
+    def qkv(self) -> Quantity:
+        """What attention reads, after rotation."""
+        q, kv = self.shape.query_size, self.shape.kv_size
+        if self.repeats_kv:
+            return self.term("queries, keys, values", 3 * q * self.c, "3 * a * d * c", "adc")
+        return self.term("queries, keys, values", (q + 2 * kv) * self.c, "(a + 2 * k) * d * c", "akdc")
 
     def ffn(self) -> Quantity:
         """Four f-wide tensors gated, two otherwise."""
@@ -89,7 +104,7 @@ class _Counter:
     def kept(self, recompute: str) -> Quantity:
         """What one layer keeps under recomputation."""
         s, c = self.shape, self.c
-        layer_input = self.term("layer input", s.hidden_size * c, "h * c", "hc")
+        layer_input = self.term("layer input", s.hidden_size * self.stream_bytes, f"h * {self.stream_bytes}", "h")
         if recompute == "full":
             return total("activations of one layer", (layer_input,), source=_SOURCE)
         q, kv, wide = s.query_size, s.kv_size, 2 if s.gated_ffn else 1
@@ -121,12 +136,18 @@ class _Counter:
 
 
 def activations(
-    shape: ModelShape, *, seq_len: int, micro_batch: int, precision: Precision, recompute: str = "none"
+    shape: ModelShape,
+    *,
+    seq_len: int,
+    micro_batch: int,
+    precision: Precision,
+    recompute: str = "none",
+    framework: Framework = FRAMEWORKS["tuitrain"],
 ) -> Activations:
     """Activation memory of one micro-batch."""
     if recompute not in RECOMPUTE:
         raise unknown_name("recompute mode", recompute, RECOMPUTE)
-    counter = _Counter(shape, seq_len * micro_batch, precision)
+    counter = _Counter(shape, seq_len * micro_batch, precision, framework)
     layer = counter.layer()
     kept = layer if recompute == "none" else counter.kept(recompute)
     layers = derived("all layers", shape.num_layers * kept.value, "bytes", "L * layer", L=shape.num_layers, layer=kept)

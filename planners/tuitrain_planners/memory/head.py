@@ -50,13 +50,21 @@ def loss_head(
     precision: Precision,
     kind: str = "plain",
     chunk_rows: int | None = None,
+    in_forward: bool = False,
 ) -> LossHead:
-    """Memory of one micro-batch's loss. `chunk_rows=None`: as the kernel chooses."""
+    """Memory of one micro-batch's loss. `chunk_rows=None`: as the kernel chooses. `in_forward`: at the end of the forward pass
+    rather than when backward begins (plain only): the 16-bit logits, the same in 32 bits, the log-softmax."""
     if kind not in LOSS_HEADS:
         raise unknown_name("loss head", kind, LOSS_HEADS)
     if kind == "chunked":
         return _chunked(shape, seq_len * micro_batch, precision, chunk_rows)
-    each = given("bytes per logit", BYTES_PER_LOGIT + (SOFTCAP_BYTES_PER_LOGIT if shape.logit_softcap else 0), source=_TRACED)
+    c = precision.compute_bytes
+    forward_bytes = 4 + 4 + (c if c < 4 else 0)
+    each = given(
+        "bytes per logit",
+        (forward_bytes if in_forward else BYTES_PER_LOGIT) + (SOFTCAP_BYTES_PER_LOGIT if shape.logit_softcap else 0),
+        source=_TRACED,
+    )
     vocab, value = shape.vocab_size, each.value * seq_len * micro_batch * shape.vocab_size
     logits = derived("logits and loss", value, "bytes", "e * s * b * V", _TRACED, e=each, s=seq_len, b=micro_batch, V=vocab)
     return LossHead(temporaries=total("head", (logits,)), gradients=given("head gradient", 0, "bytes"))

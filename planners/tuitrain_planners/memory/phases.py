@@ -19,9 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from tuitrain_planners.framework import FRAMEWORKS
 from tuitrain_planners.memory.activations import activations
 from tuitrain_planners.memory.head import loss_head
 from tuitrain_planners.memory.runtime import buffer_bytes, runtime
+from tuitrain_planners.memory.sharding import Sharding, gathered, reduce_buffers
 from tuitrain_planners.memory.states import (
     gradient_bytes,
     main_gradient_bytes,
@@ -29,6 +31,7 @@ from tuitrain_planners.memory.states import (
     per_parameter,
     step_workspace_bytes,
     weight_bytes,
+    working_copy_bytes,
 )
 from tuitrain_planners.optimizers import Optimizer
 from tuitrain_planners.parameters import embedding_parameters, outer_matrix_parameters
@@ -36,6 +39,8 @@ from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, derived, total
 from tuitrain_planners.shapes import ModelShape
 
+FP32_BYTES: Final = 4
+UNSHARDED: Final = Sharding(framework=FRAMEWORKS["tuitrain"])
 GROUPS: Final = ("weights", "gradients", "optimizer", "gathered", "activations", "head", "buffers", "runtime")
 """The terms every phase is split into, as the JSON report names them."""
 
@@ -68,26 +73,69 @@ def step_memory(
     recompute: str = "none",
     loss: str = "plain",
     chunk_rows: int | None = None,
+    sharding: Sharding = UNSHARDED,
 ) -> StepMemory:
     """Every phase of one step, and the peak."""
-    acts = activations(shape, seq_len=seq_len, micro_batch=micro_batch, precision=precision, recompute=recompute)
-    head = loss_head(shape, seq_len=seq_len, micro_batch=micro_batch, precision=precision, kind=loss, chunk_rows=chunk_rows)
-    weights = weight_bytes(shape, precision)
-    grads = _gradients(shape, precision, accumulating=accumulating)
+    precision = sharding.framework.states(precision)
+    acts = activations(
+        shape,
+        seq_len=seq_len,
+        micro_batch=micro_batch,
+        precision=precision,
+        recompute=recompute,
+        framework=sharding.framework,
+    )
+    # Autocast drops its casts when the forward pass ends, unless a layer keeps them for its backward: then the loss is worst
+    # before backward begins.
+    casts = sharding.framework.autocast and precision.compute_bytes < FP32_BYTES
+    dropped = casts and recompute != "none"
+    head = loss_head(
+        shape,
+        seq_len=seq_len,
+        micro_batch=micro_batch,
+        precision=precision,
+        kind=loss,
+        chunk_rows=chunk_rows,
+        in_forward=dropped,
+    )
+    weights = weight_bytes(shape, precision, copies=not casts and not sharding.shards_weights)
+    kept_casts = (working_copy_bytes(shape, precision, embedding=False),) if casts else ()
+    later_casts = () if dropped else kept_casts
+    grads = _gradients(shape, precision, sharding, accumulating=accumulating)
+    units = gathered(shape, precision, sharding, loss=loss)
     held = {
-        "weights": weights,
+        "weights": sharding.weights(weights),
         "gradients": total("gradients", grads.always, unit="bytes"),
-        "optimizer": optimizer_bytes(shape, precision, optimizer),
+        "optimizer": sharding.optimizer(optimizer_bytes(shape, precision, optimizer)),
         "buffers": buffer_bytes(shape, seq_len, precision),
         "runtime": total("runtime", runtime(device).counted(compiled=compiled)),
     }
+    workspace = step_workspace_bytes(shape, precision, optimizer)
+    loss_gradients = () if grads.whole_always else (head.gradients,)
+    rebuilt = (acts.saved, acts.rebuilt, acts.backward)
+    last = (acts.live_layer, acts.backward)
     phases = (
-        _phase("forward", held, activations=(acts.saved,)),
-        _phase("loss", held, activations=(acts.saved,), gradients=(head.gradients,), head=(head.temporaries,)),
-        _phase("backward_start", held, activations=(acts.saved, acts.rebuilt, acts.backward), gradients=grads.start),
-        _phase("backward_end", held, activations=(acts.live_layer, acts.backward), gradients=grads.end),
-        _phase("backward_embedding", held, gradients=grads.embedding),
-        _phase("optimizer", held, gradients=grads.step, optimizer=(step_workspace_bytes(shape, precision, optimizer),)),
+        _phase("forward", held, weights=kept_casts, activations=(acts.saved,), gathered=units.forward),
+        _phase(
+            "loss",
+            held,
+            weights=kept_casts,
+            activations=(acts.saved,),
+            gradients=loss_gradients,
+            head=(head.temporaries,),
+            gathered=units.loss,
+        ),
+        _phase(
+            "backward_start",
+            held,
+            weights=later_casts,
+            activations=rebuilt,
+            gradients=grads.start,
+            gathered=units.backward_start,
+        ),
+        _phase("backward_end", held, weights=later_casts, activations=last, gradients=grads.end, gathered=units.backward_end),
+        _phase("backward_embedding", held, gradients=grads.embedding, gathered=units.backward_embedding),
+        _phase("optimizer", held, gradients=grads.step, optimizer=(workspace,)),
         _phase("save", held, weights=_serialised(weights) if device == "cpu" else ()),
     )
     largest = max(phases, key=lambda each: each.value)
@@ -105,23 +153,50 @@ class _Gradients:
     end: tuple[Quantity, ...] = ()
     embedding: tuple[Quantity, ...] = ()
     step: tuple[Quantity, ...] = ()
+    whole_always: bool = False
+    """Whether room for every gradient is in `always`."""
 
 
-def _gradients(shape: ModelShape, precision: Precision, *, accumulating: bool) -> _Gradients:
-    """Accumulating in place, all exist all the time; with separate main gradients, both kinds exist during backward."""
+def _gradients(shape: ModelShape, precision: Precision, sharding: Sharding, *, accumulating: bool) -> _Gradients:
+    """Accumulating in place, all exist all the time; with separate main gradients, both kinds exist during backward. In
+    buckets all exist all the time too. Sharded, a layer's are whole only until they are summed over the ranks."""
     table = int(embedding_parameters(shape).value)
     head = table if shape.tie_embeddings else outer_matrix_parameters(shape) - table
     second = (per_parameter("second gradient of the tied table", table, precision.matrix.grad),) if shape.tie_embeddings else ()
-    if accumulating and not precision.matrix.main_grad:
+    in_place = not precision.matrix.main_grad
+    if sharding.holds_buckets:
+        return _Gradients(always=(main_gradient_bytes(shape, precision),), embedding=second, whole_always=True)
+    if accumulating and in_place and not sharding.shards_gradients:
         return _Gradients(always=(main_gradient_bytes(shape, precision),), embedding=second)
     whole = gradient_bytes(shape, precision, vectors=not accumulating)
     partial = whole if shape.tie_embeddings else gradient_bytes(shape, precision, embedding=False, vectors=not accumulating)
+    start = per_parameter("gradient of the head", head, precision.matrix.grad)
+    if sharding.shards_gradients and sharding.ranks > 1:
+        return _sharded_gradients(shape, precision, sharding, (start, partial, whole), second, accumulating=accumulating)
     return _Gradients(
         always=(main_gradient_bytes(shape, precision),) if accumulating else (),
-        start=(per_parameter("gradient of the head", head, precision.matrix.grad),),
+        start=(start,),
         end=(partial,),
         embedding=(whole, *second),
         step=() if accumulating else (whole,),
+    )
+
+
+def _sharded_gradients(
+    shape: ModelShape,
+    precision: Precision,
+    sharding: Sharding,
+    parts: tuple[Quantity, Quantity, Quantity],
+    second: tuple[Quantity, ...],
+    *,
+    accumulating: bool,
+) -> _Gradients:
+    """Shares of what is done, and one unit whole. Accumulating, the shares of everything are there from the start."""
+    layer = reduce_buffers(shape, precision, sharding)
+    always = (sharding.gradients(main_gradient_bytes(shape, precision)),) if accumulating else ()
+    start, partial, whole = (() if accumulating else (sharding.gradients(each),) for each in parts)
+    return _Gradients(
+        always=always, start=(*start, parts[0], layer), end=(*partial, layer), embedding=(*whole, parts[0], *second), step=whole
     )
 
 

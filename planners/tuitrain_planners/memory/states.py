@@ -23,16 +23,24 @@ def per_parameter(name: str, count: int, bytes_each: int, source: str = "zero201
     return derived(name, count * bytes_each, "bytes", "n * bytes", source, n=count, bytes=bytes_each)
 
 
-def weight_bytes(shape: ModelShape, precision: Precision) -> Quantity:
-    """Weights the optimizer moves, and the working copy of the matrices where the recipe has one."""
+def weight_bytes(shape: ModelShape, precision: Precision, *, copies: bool = True) -> Quantity:
+    """Weights the optimizer moves, and the working copy of the matrices where the recipe has one and it is asked for."""
     matrices = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape)
     terms = [
         per_parameter("weights of matrices", matrices, precision.matrix.weight),
         per_parameter("weights of vectors", vector_parameters(shape), precision.vector.weight),
     ]
-    if precision.matrix.copy:
-        terms.append(per_parameter("working copy", matrices, precision.matrix.copy, "micikevicius2017"))
+    if precision.matrix.copy and copies:
+        terms.append(working_copy_bytes(shape, precision, embedding=True))
     return total("weights", terms)
+
+
+def working_copy_bytes(shape: ModelShape, precision: Precision, *, embedding: bool) -> Quantity:
+    """16-bit copies of the matrices that products read. `embedding=False`: autocast casts the inputs of products only."""
+    matrices = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape)
+    if not embedding and not shape.tie_embeddings:
+        matrices -= int(embedding_parameters(shape).value)
+    return per_parameter("working copy", matrices, precision.matrix.copy, "micikevicius2017")
 
 
 def gradient_bytes(shape: ModelShape, precision: Precision, *, embedding: bool = True, vectors: bool = True) -> Quantity:
@@ -69,8 +77,10 @@ def optimizer_bytes(shape: ModelShape, precision: Precision, optimizer: Optimize
         per_parameter("moments of hidden matrices", hidden, optimizer.hidden_moments * precision.matrix.moment, source),
         per_parameter("moments of embedding and head", outer, optimizer.other_moments * precision.matrix.moment),
         per_parameter("moments of vectors", vectors, optimizer.other_moments * precision.vector.moment),
+        per_parameter("master weights", hidden + outer, precision.matrix.master),
+        per_parameter("master weights of vectors", vectors, precision.vector.master),
     )
-    return total("optimizer", terms)
+    return total("optimizer", (each for each in terms if each.value))
 
 
 def step_workspace_bytes(shape: ModelShape, precision: Precision, optimizer: Optimizer) -> Quantity:

@@ -1,0 +1,172 @@
+"""ZeRO: which state is cut into how many parts, and what has to be gathered or held whole all the same.
+
+    stage   optimizer   gradients   weights     on top
+    0       1           1           1           with several ranks: gradient buckets, alive from the first step on
+    1       1/n         1           1           the same
+    2       1/n         1/n         1/n or 1    FSDP2: 16-bit working copy of everything from forward to backward; paper: 16-bit
+                                                weights kept whole
+    3       1/n         1/n         1/n         16-bit units: the one computing, the one prefetched, the root group
+
+(Rajbhandari et al. 2019, sections 5 and 7; Zhao et al. 2023 for units and prefetching.) A share is rounded up, so the ranks'
+shares together are never less than the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tuitrain_planners.errors import PlanError
+from tuitrain_planners.framework import Framework
+from tuitrain_planners.parameters import (
+    embedding_parameters,
+    hidden_matrix_parameters,
+    outer_matrix_parameters,
+    vector_parameters,
+)
+from tuitrain_planners.precision import Precision
+from tuitrain_planners.quantity import Quantity, derived, given
+from tuitrain_planners.shapes import ModelShape
+
+STAGES: Final = (0, 1, 2, 3)
+REDUCE_BYTES: Final = 4
+"""Gradients are summed over ranks in 32 bits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sharding:
+    """How states are spread over `ranks` data-parallel devices."""
+
+    framework: Framework
+    stage: int = 0
+    ranks: int = 1
+    reshard: bool = True
+    """ZeRO-3 gives a unit's weights back after its forward; without, they stay until its backward (FSDP2's ZeRO-2)."""
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise PlanError(f"ZeRO stage {self.stage}", "one of 0, 1, 2, 3")
+        if self.ranks < 1:
+            raise PlanError(f"{self.ranks} data-parallel ranks", "at least one")
+
+    @property
+    def shards_weights(self) -> bool:
+        """Whether weights at rest are cut."""
+        return self.stage == 3 or (self.stage == 2 and self.framework.reshards_in_two)
+
+    @property
+    def shards_gradients(self) -> bool:
+        """Whether a rank keeps its part of the gradients only."""
+        return self.stage >= 2
+
+    @property
+    def holds_buckets(self) -> bool:
+        """Whether gradients live in buckets that are never freed (DistributedDataParallel)."""
+        return self.framework.buckets and self.ranks > 1 and self.stage < 2
+
+    @property
+    def keeps_gathered(self) -> bool:
+        """Whether gathered weights stay from forward to backward."""
+        return self.stage == 2 or not self.reshard
+
+    def weights(self, whole: Quantity) -> Quantity:
+        """This rank's weights."""
+        return self._share(whole) if self.shards_weights else whole
+
+    def gradients(self, whole: Quantity) -> Quantity:
+        """This rank's gradients."""
+        return self._share(whole) if self.shards_gradients else whole
+
+    def optimizer(self, whole: Quantity) -> Quantity:
+        """This rank's optimizer states."""
+        return self._share(whole) if self.stage >= 1 else whole
+
+    def _share(self, whole: Quantity) -> Quantity:
+        if self.ranks == 1:
+            return whole
+        return derived(
+            whole.name, -(-int(whole.value) // self.ranks), "bytes", "ceil(whole / n)", "zero2019", whole=whole, n=self.ranks
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gathered:
+    """Weights that are whole on a rank for a while, in the compute dtype, by moment."""
+
+    forward: tuple[Quantity, ...] = ()
+    loss: tuple[Quantity, ...] = ()
+    backward_start: tuple[Quantity, ...] = ()
+    backward_end: tuple[Quantity, ...] = ()
+    backward_embedding: tuple[Quantity, ...] = ()
+
+
+def gathered(shape: ModelShape, precision: Precision, sharding: Sharding, *, loss: str) -> Gathered:
+    """What ZeRO-2 and 3 gather."""
+    if not sharding.shards_weights:
+        return Gathered()
+    units = _Units(shape, precision.compute_bytes)
+    if sharding.keeps_gathered:
+        everything = (units.everything(),)
+        return Gathered(
+            forward=everything,
+            loss=everything,
+            backward_start=everything,
+            backward_end=everything,
+            backward_embedding=everything,
+        )
+    if sharding.framework.root_stays_gathered:
+        root = units.root()
+        two, one = (root, units.layers(2)), (root, units.layers(1))
+        return Gathered(forward=two, loss=one, backward_start=two, backward_end=one, backward_embedding=(root,))
+    # The loss of a chunked head multiplies by the head's weights; of a plain one the head has already run and been given back.
+    head = (units.head(),) if loss == "chunked" else ()
+    return Gathered(
+        forward=(units.layers(2),),
+        loss=head,
+        backward_start=(units.layers(2),),
+        backward_end=(units.layers(1),),
+        backward_embedding=(units.embedding(),),
+    )
+
+
+def reduce_buffers(shape: ModelShape, precision: Precision, sharding: Sharding) -> Quantity:
+    """One layer's gradients, whole: as backward writes them, and widened for the sum over ranks."""
+    if not sharding.shards_gradients or sharding.ranks == 1:
+        return given("reduce buffers", 0, "bytes", "definition")
+    n, c = _layer_parameters(shape), precision.compute_bytes
+    wide = REDUCE_BYTES if c < REDUCE_BYTES else 0
+    return derived("reduce buffers", n * (c + wide), "bytes", "n * (c + wide)", "fsdp2023", n=n, c=c, wide=wide)
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    shape: ModelShape
+    element_bytes: int
+
+    def layers(self, count: int) -> Quantity:
+        count, n = min(count, self.shape.num_layers), _layer_parameters(self.shape)
+        return self._unit(f"{count} gathered layer{'s' if count > 1 else ''}", count * n)
+
+    def everything(self) -> Quantity:
+        shape = self.shape
+        count = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape) + vector_parameters(shape)
+        return self._unit("all weights gathered", count)
+
+    def root(self) -> Quantity:
+        return self._unit("root group gathered", outer_matrix_parameters(self.shape) + self.shape.hidden_size)
+
+    def head(self) -> Quantity:
+        return self._unit("head gathered", self.shape.vocab_size * self.shape.hidden_size)
+
+    def embedding(self) -> Quantity:
+        return self._unit("embedding gathered", int(embedding_parameters(self.shape).value))
+
+    def _unit(self, name: str, count: int) -> Quantity:
+        c = self.element_bytes
+        return derived(name, count * c, "bytes", "n * c", "fsdp2023", n=count, c=c)
+
+
+def _layer_parameters(shape: ModelShape) -> int:
+    """Parameters of one layer, its norms included."""
+    ends = shape.hidden_size * (2 if shape.layer_norm else 1) if shape.norm_weights else 0
+    return (hidden_matrix_parameters(shape) + vector_parameters(shape) - ends) // shape.num_layers
