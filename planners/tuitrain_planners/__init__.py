@@ -7,6 +7,7 @@ Quantity tells the formula, inputs and source behind it.
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.dial import by_depth
+from tuitrain_planners.economy import GRIDS, Economy, grid
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
 from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
@@ -55,6 +56,7 @@ __all__ = [
     "FAMILIES",
     "FITS",
     "FRAMEWORKS",
+    "GRIDS",
     "OPTIMIZERS",
     "RECIPES",
     "Band",
@@ -62,6 +64,7 @@ __all__ = [
     "Candidate",
     "CompileGain",
     "DeviceMemory",
+    "Economy",
     "Framework",
     "Hardware",
     "LossLaw",
@@ -100,6 +103,7 @@ __all__ = [
     "format_flop",
     "format_value",
     "framework",
+    "grid",
     "load_hardware",
     "load_law",
     "load_shape",

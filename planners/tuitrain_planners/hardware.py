@@ -69,6 +69,10 @@ class Hardware:
     """Measured training rates: (hidden size, FLOP/s of forward, backward and step together), widths rising."""
     rates_convention: str = DEFAULT_CONVENTION
     """FLOP convention of `rates`."""
+    price_usd_per_hour: float | None = None
+    """List price of renting one device for an hour."""
+    price_source: str = ""
+    """Whose price, and of when."""
     compile_gain: CompileGain | None = None
     """What torch.compile adds to `rates`, which are eager. None: not known."""
 
@@ -77,6 +81,8 @@ class Hardware:
             raise PlanError(f"{self.name}: kind is {self.kind!r}", "cpu or gpu")
         if not self.memory_bytes > 0:
             raise PlanError(f"{self.name}: memory_bytes is {self.memory_bytes}", "give the memory of one device in bytes")
+        if self.price_usd_per_hour is not None and not (self.price_usd_per_hour >= 0 and self.price_source):
+            raise PlanError(f"{self.name}: price {self.price_usd_per_hour} USD/h", "zero or more, with its price_source")
         if wrong := sorted(set(self.peak_flop_per_s) - set(DTYPES)):
             raise PlanError(f"{self.name}: no such dtype {', '.join(wrong)}", f"peaks are known for {', '.join(DTYPES)}")
         widths = [width for width, _ in self.rates]

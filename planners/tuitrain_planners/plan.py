@@ -9,13 +9,16 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tuitrain_planners.carbon import kg_co2e
+from tuitrain_planners.cost import gpu_hours, usd
+from tuitrain_planners.energy import kwh
 from tuitrain_planners.flops import by_convention, flop_per_token
 from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, optimal_length, planned_length
 from tuitrain_planners.grid import by_stage, memory_of
 from tuitrain_planners.memory.device import DeviceMemory
 from tuitrain_planners.parameters import count_parameters
 from tuitrain_planners.precision import recipe
-from tuitrain_planners.quantity import Quantity, derived
+from tuitrain_planners.quantity import Band, Quantity, derived
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_by_fit, training_verdict
 from tuitrain_planners.throughput import Throughput, throughput
@@ -46,6 +49,13 @@ class Plan:
     memory_by_stage: tuple[DeviceMemory, ...]
     """The same under ZeRO 0, 1, 2 and 3."""
     throughput: Throughput
+    gpu_hours: Band
+    """Hours of all devices together; on a CPU, of the machine."""
+    usd: Band | None
+    """None where no price is known."""
+    kwh: Band | None
+    """None where the device's power is not known."""
+    kg_co2e: Band | None
     loss: Quantity
     """Predicted loss at the end, in the law's unit."""
     loss_curve: tuple[tuple[int, float], ...]
@@ -74,6 +84,8 @@ def plan(request: PlanRequest) -> Plan:
         data_parallel=request.data_parallel,
         mfu_convention=request.convention,
     )
+    hours = gpu_hours(speed.duration_s, request.data_parallel)
+    energy = kwh(hours, hardware, request.economy)
     flop = flop_per_token(shape, request.seq_len, request.convention)
     loss = final_loss(request, parameters, tokens)
     return Plan(
@@ -96,6 +108,10 @@ def plan(request: PlanRequest) -> Plan:
         memory=memory,
         memory_by_stage=by_stage(request),
         throughput=speed,
+        gpu_hours=hours,
+        usd=usd(hours, energy, hardware, request.economy),
+        kwh=energy,
+        kg_co2e=kg_co2e(energy, request.economy),
         loss=loss,
         loss_curve=loss_curve(request, parameters, tokens, steps),
         warnings=(*_machine_warnings(request, memory, speed), *_loss_warnings(request, parameters, tokens, loss)),

@@ -67,7 +67,7 @@ def load_shape(path: Path) -> ModelShape:
 
 def load_hardware(path: Path) -> Hardware:
     """A device from a TOML file."""
-    optional = {each.name for each in fields(Hardware)} - {"name"}
+    optional = {each.name for each in fields(Hardware)} - {"name", "compile_gain"}
     table = read_preset(path, required=["title", "kind", "memory_bytes", "source"], optional=optional)
     if "mfu_prior" in table:
         names = {each.name for each in fields(MfuPrior)}

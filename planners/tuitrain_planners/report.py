@@ -34,6 +34,9 @@ def figures(plan: Plan) -> dict[str, Quantity]:
     }
     if plan.throughput.mfu is not None:
         found["time.mfu"] = plan.throughput.mfu
+    for name, band in (("cost.usd", plan.usd), ("energy.kwh", plan.kwh), ("energy.kg_co2e", plan.kg_co2e)):
+        if band is not None:
+            found[name] = band.mid
     return found
 
 
@@ -79,8 +82,8 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             "predicted": plan.loss.value, "unit": plan.loss.unit, "law": request.law.name,
             "curve": [[step, loss] for step, loss in plan.loss_curve],
         },
-        "cost": {"gpu_hours": None, "usd": None},
-        "energy": {"kwh": None, "kg_co2e": None},
+        "cost": {"gpu_hours": plan.gpu_hours.mid.value, "usd": _band_or_none(plan.usd)},
+        "energy": {"kwh": _band_or_none(plan.kwh), "kg_co2e": _band_or_none(plan.kg_co2e)},
         "layout": {
             "dp": request.data_parallel, "zero": request.zero, "tp": 1, "pp": 1, "cp": 1, "ep": 1,
             "micro_batch": request.micro_batch, "grad_accum": request.grad_accum, "recompute": request.recompute,
@@ -164,6 +167,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         ("device", f"{_show_band(memory.device_bytes)} of {format_bytes(memory.capacity_bytes)}: {memory.verdict}"),
         ("speed", f"{_show(speed.step_s)} per step, {_show(speed.tokens_per_s)}{mfu}"),
         ("time", f"{_show_band(speed.duration_s)}, training steps only"),
+        ("cost", _cost(plan)),
         ("loss", f"{_show(plan.loss)} by {request.law.name}, fitted on {request.law.corpus}"),
         (
             "recipe",
@@ -179,6 +183,17 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
             ),
         ),
     ]
+
+
+def _cost(plan: Plan) -> str:
+    """Money, energy, carbon; what is not known says what would make it known."""
+    hours = plan.gpu_hours.mid.value
+    money = _show_band(plan.usd) if plan.usd else "no price known (--price USD_PER_HOUR, or --kwh-price for your own)"
+    if plan.kwh is None or plan.kg_co2e is None:
+        return f"{hours:,.4g} device hours; {money}"
+    electricity = plan.request.economy.grid
+    where = f"{electricity.name.rpartition(', ')[2]}: {electricity.value:g} kg/kWh"
+    return f"{hours:,.4g} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where})"
 
 
 def _sizes(shape: ModelShape) -> str:
@@ -205,6 +220,10 @@ def _terms(phase: Quantity) -> dict[str, float]:
     """Bytes by group; a group the phase does not have is 0."""
     found = {each.name: each.value for each in phase.terms}
     return {group: found.get(group, 0) for group in GROUPS}
+
+
+def _band_or_none(band: Band | None) -> dict[str, float] | None:
+    return None if band is None else _band(band)
 
 
 def _band(band: Band) -> dict[str, float]:

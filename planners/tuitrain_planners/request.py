@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
+from tuitrain_planners.economy import Economy
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import DEFAULT_CONVENTION
 from tuitrain_planners.framework import framework
@@ -14,6 +16,8 @@ from tuitrain_planners.memory.sharding import Sharding
 from tuitrain_planners.quantity import Quantity, derived
 from tuitrain_planners.shapes import ModelShape
 from tuitrain_planners.units import format_count
+
+DEFAULT_ECONOMY: Final = Economy()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +62,8 @@ class PlanRequest:
     """Bytes of text a token stands for. Needed by laws that count bytes."""
     law: LossLaw = EPOCH
     """Predicts the loss and the optimal tokens."""
+    economy: Economy = DEFAULT_ECONOMY
+    """Prices, power share, PUE and carbon intensity."""
     convention: str = DEFAULT_CONVENTION
     """FLOP convention of the figures and of MFU."""
 

@@ -25,6 +25,10 @@ class Source:
 
 
 BIBLIOGRAPHY: Final[dict[str, Source]] = {
+    "patterson2021": Source(
+        authors="Patterson et al.", year=2021, title="Carbon Emissions and Large Neural Network Training",
+        where="section 2, equations for kWh and CO2e", url="https://arxiv.org/abs/2104.10350",
+    ),
     "fsdp2023": Source(
         authors="Zhao et al.", year=2023, title="PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel",
         where="section 3.2, units and their working memory", url="https://arxiv.org/abs/2304.11277",

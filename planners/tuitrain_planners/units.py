@@ -138,7 +138,17 @@ def _scaled(value: float, factors: Mapping[str, float], space: str, digits: int 
     return f"{value / factor:.{digits}g}{space}{name}"
 
 
+def _amount(value: float, unit: str, thousand: str) -> str:
+    """Up to 10 000 of the unit as they are, more of them in thousands."""
+    if value >= 10_000:
+        return f"{value / 1000:,.4g} {thousand}"
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
 _WRITERS: Final[dict[str, Callable[[float], str]]] = {
+    "USD": lambda value: f"${value:,.2f}" if value < 100 else f"${value:,.0f}",
+    "kWh": lambda value: _amount(value, "kWh", "MWh"),
+    "kg": lambda value: _amount(value, "kg CO2e", "t CO2e"),
     "bytes": format_bytes,
     "s": format_duration,
     "FLOP": format_flop,

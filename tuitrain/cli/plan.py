@@ -48,6 +48,9 @@ def plan(
         str | None, typer.Option(help="Length of the run: 20B, 3e9. Default: what the law finds optimal.")
     ] = None,
     law: Annotated[str, typer.Option(help="Scaling law: epoch, chinchilla-3, chinchilla-3-unrounded.")] = "epoch",
+    price: Annotated[float | None, typer.Option(help="Rent of one device, USD per hour. Default: its list price.")] = None,
+    kwh_price: Annotated[float | None, typer.Option(help="A device of your own: USD per kWh of electricity.")] = None,
+    country: Annotated[str, typer.Option(help="Whose electricity: world, us, germany, france, ...")] = "world",
     explain: Annotated[
         str | None, typer.Option(help="Print how one number comes about, for example memory.peak_bytes; `all` lists them.")
     ] = None,
@@ -56,6 +59,7 @@ def plan(
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
+    from tuitrain_planners import Economy, grid
     from tuitrain_planners import plan as make_plan
 
     if model.endswith(".toml"):
@@ -65,7 +69,8 @@ def plan(
             model, gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
             recompute=recompute, loss=loss, tokens=tokens, law=law, gpus=gpus, framework=framework, reshard=reshard,
         )  # fmt: skip
-        planned = make_plan(replace(request, zero=_stage(request, zero)))
+        economy = Economy(grid=grid(country), price_usd_per_gpu_hour=price, electricity_usd_per_kwh=kwh_price)
+        planned = make_plan(replace(request, zero=_stage(request, zero), economy=economy))
     _print(planned, explain=explain, as_json=as_json, markdown=markdown)
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
 

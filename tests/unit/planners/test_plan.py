@@ -39,8 +39,10 @@ def test_the_json_report_keeps_its_contract(which: str, request: pytest.FixtureR
     assert {"stage", "peak_bytes", "terms", "verdict"} <= set(report["zero"][0])
     assert report["zero"][0]["peak_bytes"] == report["memory"]["peak_bytes"]
     assert isinstance(report["warnings"], list)
-    assert report["cost"]["usd"] is None
-    assert report["energy"]["kwh"] is None
+    known = which == "gpu_request"  # nobody rents out a laptop, and its power is not known
+    assert report["cost"]["gpu_hours"] > 0
+    for section, key in (("cost", "usd"), ("energy", "kwh"), ("energy", "kg_co2e")):
+        assert (set(report[section][key] or ()) == {"low", "mid", "high"}) == known
 
 
 def test_the_report_holds_the_plans_own_numbers(gpu_request: PlanRequest) -> None:

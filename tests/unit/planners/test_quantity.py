@@ -81,6 +81,7 @@ def check(quantity: Quantity) -> bool:
         source in BIBLIOGRAPHY
         or source in ("definition", "given")
         or source.startswith(("assumption: ", "measured: ", "NVIDIA "))
+        or "https://" in source
     ), f"{quantity.name}: nobody knows what the source {source!r} is"
     if quantity.formula:
         values = {name: each.value if isinstance(each, Quantity) else each for name, each in quantity.inputs.items()}
