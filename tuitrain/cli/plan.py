@@ -121,13 +121,14 @@ def _stage(request: PlanRequest, zero: str) -> int:
 
 
 def _hardware(gpu: str | None, precision: str) -> Hardware:
-    from tuitrain.runs.calibration import measured_hardware
     from tuitrain.runs.home import presets_dir
-    from tuitrain.runs.machine import this_machine
     from tuitrain_planners import find_hardware
 
     if gpu is not None and gpu != "this":
         return find_hardware(presets_dir() / "hardware", gpu)
+    from tuitrain.runs.calibration import measured_hardware
+    from tuitrain.runs.machine import this_machine
+
     machine = this_machine()
     device = "cuda" if machine.gpus else "cpu"
     return measured_hardware(machine, device=device, precision=precision, threads=machine.physical_cores)
