@@ -61,6 +61,10 @@ class Hardware:
     peak_flop_per_s: Mapping[str, float] = field(default_factory=dict)
     """Dense peak by dtype; may be empty for a measured device."""
     memory_bandwidth_bytes_per_s: float | None = None
+    link_bytes_per_s: float | None = None
+    """One direction of the link to another device in the same machine: half of what NVLink's figures say."""
+    network_bytes_per_s: float | None = None
+    """One direction of the network each device has to other machines."""
     power_w: float | None = None
     """Board power limit."""
     mfu_prior: MfuPrior = DEFAULT_MFU

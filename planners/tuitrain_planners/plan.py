@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tuitrain_planners.carbon import kg_co2e
+from tuitrain_planners.communication import communication_s, sent_bytes
 from tuitrain_planners.cost import gpu_hours, usd
 from tuitrain_planners.energy import kwh
 from tuitrain_planners.flops import by_convention, flop_per_token
@@ -82,6 +83,7 @@ def plan(request: PlanRequest) -> Plan:
         recompute=request.recompute,
         compiled=request.compiled,
         data_parallel=request.data_parallel,
+        communication=_communication(request),
         mfu_convention=request.convention,
     )
     hours = gpu_hours(speed.duration_s, request.data_parallel)
@@ -118,6 +120,12 @@ def plan(request: PlanRequest) -> Plan:
     )
 
 
+def _communication(request: PlanRequest) -> Quantity:
+    sharding = request.sharding()
+    sent = sent_bytes(request.shape, recipe(request.precision), sharding, micro_steps=request.grad_accum)
+    return communication_s(sent, request.hardware, sharding.ranks)
+
+
 def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Throughput) -> Iterator[str]:
     if memory.verdict != "fits":
         high, mid = format_bytes(memory.device_bytes.high.value), format_bytes(memory.device_bytes.mid.value)
@@ -127,8 +135,11 @@ def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Through
         )
     if speed.rate.warning:
         yield f"speed: {speed.rate.warning}"
-    if request.data_parallel > 1:
-        yield "speed: communication between devices is not counted, so several devices look faster than they are"
+    if (send := speed.communication_s.value) >= speed.step_s.value > 0:
+        yield (
+            f"speed: {send:.3g} s of communication per step take longer than computing; "
+            "a larger batch per device, a lower ZeRO stage or faster links help"
+        )
     shape = request.shape
     if request.seq_len > shape.max_seq_len:
         yield f"shape: seq_len {request.seq_len} is longer than the {shape.max_seq_len} {shape.name} is made for"

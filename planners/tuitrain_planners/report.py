@@ -29,6 +29,7 @@ def figures(plan: Plan) -> dict[str, Quantity]:
         "memory.device_bytes": plan.memory.device_bytes.mid,
         "time.step_s": plan.throughput.step_s,
         "time.tokens_per_s": plan.throughput.tokens_per_s,
+        "time.communication_s": plan.throughput.communication_s,
         "time.duration_s": plan.throughput.duration_s.mid,
         "loss.predicted": plan.loss,
     }
@@ -75,7 +76,8 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             for stage, each in enumerate(plan.memory_by_stage)
         ],
         "time": {
-            "step_s": speed.step_s.value, "tokens_per_s": speed.tokens_per_s.value,
+            "step_s": speed.step_s.value, "communication_s": speed.communication_s.value,
+            "tokens_per_s": speed.tokens_per_s.value,
             "mfu": None if speed.mfu is None else speed.mfu.value, "hours": hours,
         },
         "loss": {
@@ -154,6 +156,9 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
     peak, shape = memory.step.peak_phase, request.shape
     terms = ", ".join(f"{name} {format_bytes(value)}" for name, value in _terms(peak).items() if value)
     mfu = "" if speed.mfu is None else f", MFU {speed.mfu.value:.0%} ({request.convention})"
+    sent = "" if not speed.communication_s.value else f" ({_show(speed.communication_s)} of communication hidden in it)"
+    if sent and speed.communication_s.value >= speed.step_s.value:
+        sent = ", all of it communication"
     fits = ", ".join(f"{name} {format_count(each.value)}" for name, each in plan.optimal_by_fit.items())
     batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch} x accumulate {request.grad_accum}"
     batch += f" x devices {request.data_parallel}"
@@ -165,7 +170,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         ("compute", f"{_show(plan.total_flop)}, {_show(plan.flop_per_token)} ({request.convention})"),
         ("memory", f"{format_bytes(peak.value)} at its peak, phase {peak.name}: {terms}"),
         ("device", f"{_show_band(memory.device_bytes)} of {format_bytes(memory.capacity_bytes)}: {memory.verdict}"),
-        ("speed", f"{_show(speed.step_s)} per step, {_show(speed.tokens_per_s)}{mfu}"),
+        ("speed", f"{_show(speed.step_s)} per step{sent}, {_show(speed.tokens_per_s)}{mfu}"),
         ("time", f"{_show_band(speed.duration_s)}, training steps only"),
         ("cost", _cost(plan)),
         ("loss", f"{_show(plan.loss)} by {request.law.name}, fitted on {request.law.corpus}"),
@@ -188,12 +193,13 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
 def _cost(plan: Plan) -> str:
     """Money, energy, carbon; what is not known says what would make it known."""
     hours = plan.gpu_hours.mid.value
+    amount = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
     money = _show_band(plan.usd) if plan.usd else "no price known (--price USD_PER_HOUR, or --kwh-price for your own)"
     if plan.kwh is None or plan.kg_co2e is None:
-        return f"{hours:,.4g} device hours; {money}"
+        return f"{amount} device hours; {money}"
     electricity = plan.request.economy.grid
     where = f"{electricity.name.rpartition(', ')[2]}: {electricity.value:g} kg/kWh"
-    return f"{hours:,.4g} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where})"
+    return f"{amount} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where})"
 
 
 def _sizes(shape: ModelShape) -> str:

@@ -1,7 +1,7 @@
 """Step time, tokens per second, hours and utilisation, from FLOP and a rate that is measured or assumed.
 
 Training time is all arithmetic on matrix products here: executed FLOP / rate. Evaluation, checkpoints, data loading and
-compilation come on top; communication between devices is not modelled. The rate is a band:
+compilation come on top; communication between devices is in `communication`. The rate is a band:
 
 * measured device: its eager curve by width, times what compiling gains at that width when the run compiles, give or take
   MEASURED_SPREAD (what repeated probes differ by on a busy machine) or the spread of the gain;
@@ -26,6 +26,9 @@ MEASURED_SPREAD: Final = 0.10
 """Share by which a measured rate may be off either way."""
 
 
+NO_COMMUNICATION: Final = given("communication", 0, "s", "definition")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rate:
     """What one device computes per second while training."""
@@ -48,6 +51,8 @@ class Throughput:
     """Low is the fast end."""
     mfu: Quantity | None
     """None when the peak is unknown."""
+    communication_s: Quantity = NO_COMMUNICATION
+    """Per step, hidden or not."""
 
 
 def training_rate(hardware: Hardware, hidden_size: int, precision: Precision, *, compiled: bool = False) -> Rate:
@@ -118,15 +123,17 @@ def throughput(
     recompute: str = "none",
     compiled: bool = False,
     data_parallel: int = 1,
+    communication: Quantity = NO_COMMUNICATION,
     mfu_convention: str = "causal",
 ) -> Throughput:
-    """Times of a whole run on `data_parallel` equal devices."""
+    """Times of a whole run on `data_parallel` equal devices. Communication is hidden behind computation as long as that takes
+    longer."""
     rate = training_rate(hardware, shape.hidden_size, precision, compiled=compiled)
     per_token = executed_flop_per_token(shape, seq_len, recompute, rate.convention)
 
     def step_time(name: str, flop_per_s: Quantity) -> Quantity:
-        return derived(
-            name,
+        computing = derived(
+            name if not communication.value else f"computation, {name}",
             per_token.value * tokens_per_step.value / (flop_per_s.value * data_parallel),
             "s",
             "flop * tokens / (rate * dp)",
@@ -135,6 +142,10 @@ def throughput(
             rate=flop_per_s,
             dp=data_parallel,
         )
+        if not communication.value:
+            return computing
+        longer = max(computing.value, communication.value)
+        return derived(name, longer, "s", "max(compute, send)", compute=computing, send=communication)
 
     def duration(name: str, step_s: Quantity) -> Quantity:
         return derived(f"duration, {name}", step_s.value * steps, "s", "steps * step", steps=steps, step=step_s)
@@ -152,6 +163,7 @@ def throughput(
             mid=duration("mid", step_s),
             high=duration("high", step_time("step time at the low rate", rate.band.low)),
         ),
+        communication_s=communication,
         mfu=_mfu(shape, seq_len, tokens_per_s, hardware.peak(precision.peak_dtype), data_parallel, mfu_convention),
     )
 

@@ -152,7 +152,6 @@ def test_what_should_worry_is_a_warning(gpu_request: PlanRequest, cpu_request: P
     huge = plan(replace(gpu_request, micro_batch=256, data_parallel=2))
     assert huge.memory.verdict == "oom"
     assert any(each.startswith("memory: loss needs") for each in huge.warnings)
-    assert any("communication" in each for each in huge.warnings)
     small = plan(replace(cpu_request, steps=1, shape=by_depth(1, 8192), seq_len=4096))
     assert any("was not measured" in each for each in small.warnings)
     assert any("more than guessing" in each for each in small.warnings)

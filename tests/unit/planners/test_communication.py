@@ -1,0 +1,47 @@
+"""Bytes between ranks by ZeRO stage, and when they make a step longer."""
+
+from dataclasses import replace
+
+import pytest
+
+from tuitrain_planners import PlanRequest, find_shape, framework, plan, recipe
+from tuitrain_planners.communication import sent_bytes
+from tuitrain_planners.memory.sharding import Sharding
+
+N = 8_030_261_248
+
+
+@pytest.mark.parametrize(
+    ("stage", "reshard", "bytes_per_parameter"),
+    [(0, True, 2 * 4), (1, True, 2 * 4 + 4), (2, True, 2 + 4), (3, True, 2 + 2 + 4), (3, False, 2 + 4)],
+)
+def test_llama_on_eight_devices(stage: int, reshard: bool, bytes_per_parameter: int, model_presets) -> None:
+    """ZeRO-3: two gathers in 16 bits and a sum in 32: 56 GB per device and micro-step, as an op-level trace counts."""
+    sharding = Sharding(framework=framework("fsdp2-hf"), stage=stage, ranks=8, reshard=reshard)
+    sent = sent_bytes(find_shape(model_presets, "llama-3-8b"), recipe("bf16-mixed"), sharding, micro_steps=1)
+    assert sent.value == pytest.approx(7 / 8 * bytes_per_parameter * N)
+    if stage == 3 and reshard:
+        assert sent.value / 1e9 == pytest.approx(56, abs=0.5)
+
+
+def test_sharded_states_are_sent_again_for_every_micro_step(model_presets) -> None:
+    llama, mixed = find_shape(model_presets, "llama-3-8b"), recipe("bf16-mixed")
+    for stage, factor in ((0, 1), (3, 4)):
+        sharding = Sharding(framework=framework("tuitrain"), stage=stage, ranks=8)
+        once, often = (sent_bytes(llama, mixed, sharding, micro_steps=each).value for each in (1, 4))
+        assert often == factor * once
+
+
+def test_one_device_sends_nothing_and_many_slow_ones_wait(gpu_request: PlanRequest) -> None:
+    alone = plan(gpu_request)
+    assert alone.throughput.communication_s.value == 0
+    assert not any("communication" in each for each in alone.warnings)
+    slow = replace(gpu_request.hardware, link_bytes_per_s=1e8)
+    many = plan(replace(gpu_request, data_parallel=8, hardware=slow, micro_batch=1, grad_accum=1))
+    assert many.throughput.step_s.value == many.throughput.communication_s.value
+    assert any("communication" in each for each in many.warnings)
+
+
+def test_across_machines_the_network_decides(gpu_request: PlanRequest) -> None:
+    within, across = (plan(replace(gpu_request, data_parallel=n)).throughput.communication_s.value for n in (8, 16))
+    assert across > 5 * within
