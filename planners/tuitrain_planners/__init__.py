@@ -6,13 +6,14 @@ Quantity tells the formula, inputs and source behind it.
 
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
-from tuitrain_planners.dial import by_depth
+from tuitrain_planners.dial import by_depth, by_parameters
 from tuitrain_planners.economy import GRIDS, Economy, grid
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
 from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
 from tuitrain_planners.grid import by_precision, by_stage
 from tuitrain_planners.hardware import Hardware, MfuPrior, measured
+from tuitrain_planners.hf_config import shape_from_hf
 from tuitrain_planners.laws import EPOCH, FITS, LossLaw, TokenRule, fit, loss_law
 from tuitrain_planners.memory import DeviceMemory, StepMemory, device_memory, step_memory
 from tuitrain_planners.optimizers import OPTIMIZERS, Optimizer, optimizer
@@ -83,6 +84,7 @@ __all__ = [
     "TokenRule",
     "by_convention",
     "by_depth",
+    "by_parameters",
     "by_precision",
     "by_stage",
     "compute_optimal",
@@ -121,6 +123,7 @@ __all__ = [
     "predicted_loss",
     "preset_names",
     "recipe",
+    "shape_from_hf",
     "step_memory",
     "to_dict",
     "to_markdown",

@@ -45,3 +45,42 @@ def by_depth(
     if tie_embeddings is None:
         tie_embeddings = architecture != "nanochat" and count_parameters(tied).value < TIE_BELOW_PARAMETERS
     return tied if tie_embeddings else ModelShape(**{**parts, **sizes, "tie_embeddings": False})
+
+
+HIDDEN_PER_LAYER: Final = 128
+LLAMA_HEAD_DIM: Final = 128
+USUAL_VOCAB: Final = 32_000
+
+
+def by_parameters(count: float) -> ModelShape:
+    """The Llama-like shape nearest to a number of parameters: width 128 per layer, heads of 128, SwiGLU 8/3 h, 32 000 entries.
+
+    7e9 gives the sizes of Llama-2-7B (Touvron et al. 2023).
+    """
+    if not count >= count_parameters(_wide(1)).value / 2:
+        smallest = count_parameters(_wide(1)).value
+        raise PlanError(
+            f"{count:,.0f} parameters", f"the smallest shape of this rule has {smallest:,}; small ones: a depth, d4"
+        )
+    layers = 1
+    while count_parameters(_wide(layers + 1)).value <= count:
+        layers += 1
+    return min((_wide(layers), _wide(layers + 1)), key=lambda shape: abs(count_parameters(shape).value - count))
+
+
+def _wide(layers: int) -> ModelShape:
+    hidden = HIDDEN_PER_LAYER * layers
+    return ModelShape(
+        **FAMILIES["llama"],
+        name=f"llama-like-{layers}x{hidden}",
+        architecture="llama",
+        vocab_size=USUAL_VOCAB,
+        hidden_size=hidden,
+        num_layers=layers,
+        num_heads=layers,
+        num_kv_heads=layers,
+        head_dim=LLAMA_HEAD_DIM,
+        ffn_size=swiglu_size(hidden, multiple=256),
+        max_seq_len=4096,
+        tie_embeddings=False,
+    )

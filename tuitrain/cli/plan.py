@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tuitrain_planners import Hardware, Plan, PlanRequest
+    from tuitrain_planners import Hardware, ModelShape, Plan, PlanRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -19,13 +19,21 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model preset (llama-3-8b), a depth (d12), or a run's CONFIG.toml.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A preset (llama-3-8b), a depth (d12), a Hugging Face config.json or its folder, or a run's CONFIG.toml.",
+            show_default=False,
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="For a CONFIG: overrides.", show_default=False)
     ] = None,
     gpu: Annotated[
         str | None, typer.Option(help="Hardware preset (h100-80gb, rtx-4090, ...). Default: this machine, measured.")
+    ] = None,
+    params: Annotated[
+        str | None, typer.Option(help="Instead of MODEL: the usual Llama-like shape nearest to this size, as 7B or 7e9.")
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="Devices, each working on its part of the batch.")] = 1,
     zero: Annotated[
@@ -58,15 +66,17 @@ def plan(
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
-    from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
+    from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK, UsageError
     from tuitrain_planners import Economy, grid
     from tuitrain_planners import plan as make_plan
 
-    if model.endswith(".toml"):
+    if (model is None) == (params is None):
+        raise UsageError("plan needs a MODEL, or --params SIZE, and not both", "tuitrain plan llama-3-8b --gpu h100-80gb")
+    if model is not None and model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
     else:
         request = _request(
-            model, gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
+            _shape(model, params), gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
             recompute=recompute, loss=loss, tokens=tokens, law=law, gpus=gpus, framework=framework, reshard=reshard,
         )  # fmt: skip
         economy = Economy(grid=grid(country), price_usd_per_gpu_hour=price, electricity_usd_per_kwh=kwh_price)
@@ -76,18 +86,13 @@ def plan(
 
 
 def _request(
-    model: str, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str,
+    shape: ModelShape, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str,
     recompute: str, loss: str | None, tokens: str | None, law: str, gpus: int, framework: str, reshard: bool,
 ) -> PlanRequest:  # fmt: skip
-    import re
-
     from tuitrain.runs.compiler import unavailable
-    from tuitrain.runs.home import presets_dir
-    from tuitrain_planners import PlanRequest, by_depth, find_shape, loss_law, parse_count
+    from tuitrain_planners import PlanRequest, loss_law, parse_count
     from tuitrain_planners import framework as find_framework
 
-    dial = re.fullmatch(r"d(\d+)", model)
-    shape = by_depth(int(dial[1]), 32_768) if dial else find_shape(presets_dir() / "models", model)
     hardware = _hardware(gpu, precision)
     return PlanRequest(
         shape=shape,
@@ -106,6 +111,24 @@ def _request(
         law=loss_law(law),
         compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
     )
+
+
+def _shape(model: str | None, params: str | None) -> ModelShape:
+    """A model by whichever of its names was given."""
+    import re
+
+    from tuitrain.runs.home import presets_dir
+    from tuitrain_planners import by_depth, by_parameters, find_shape, parse_count, shape_from_hf
+
+    if model is None:
+        assert params is not None, "one of the two is given"
+        return by_parameters(parse_count(params))
+    if dial := re.fullmatch(r"d(\d+)", model):
+        return by_depth(int(dial[1]), 32_768)
+    path = Path(model).expanduser()
+    if model.endswith(".json") or (path.is_dir() and (path / "config.json").exists()):
+        return shape_from_hf(path)
+    return find_shape(presets_dir() / "models", model)
 
 
 def _stage(request: PlanRequest, zero: str) -> int:
