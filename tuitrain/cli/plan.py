@@ -35,6 +35,9 @@ def plan(
     params: Annotated[
         str | None, typer.Option(help="Instead of MODEL: the usual Llama-like shape nearest to this size, as 7B or 7e9.")
     ] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Length of the run as a time. Without a MODEL: the best one for this time.")
+    ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="Devices, each working on its part of the batch.")] = 1,
     zero: Annotated[
         str, typer.Option(help="ZeRO stage 0, 1, 2 or 3; `all`: the lowest that fits, and the table of all of them.")
@@ -66,12 +69,21 @@ def plan(
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
+    from tuitrain.cli.output import show
+    from tuitrain.cli.plan_hours import best_for_hours
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK, UsageError
     from tuitrain_planners import Economy, grid
     from tuitrain_planners import plan as make_plan
 
-    if (model is None) == (params is None):
-        raise UsageError("plan needs a MODEL, or --params SIZE, and not both", "tuitrain plan llama-3-8b --gpu h100-80gb")
+    if sum(each is not None for each in (model, params)) > 1 or (model is None and params is None and hours is None):
+        raise UsageError(
+            "plan needs a MODEL, --params SIZE, or --hours to find one", "tuitrain plan llama-3-8b --gpu h100-80gb"
+        )
+    if hours is not None and not hours > 0:
+        raise UsageError(f"--hours {hours:g}", "a positive time")
+    if hours is not None and tokens is not None:
+        raise UsageError("both --hours and --tokens set the length", "give one of them")
+    reasons: tuple[str, ...] = ()
     if model is not None and model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
     else:
@@ -80,8 +92,16 @@ def plan(
             recompute=recompute, loss=loss, tokens=tokens, law=law, gpus=gpus, framework=framework, reshard=reshard,
         )  # fmt: skip
         economy = Economy(grid=grid(country), price_usd_per_gpu_hour=price, electricity_usd_per_kwh=kwh_price)
-        planned = make_plan(replace(request, zero=_stage(request, zero), economy=economy))
+        request = replace(request, zero=_stage(request, zero), economy=economy)
+        if hours is None:
+            planned = make_plan(request)
+        elif model is not None or params is not None:
+            planned = make_plan(replace(request, tokens=_affordable(request, hours)))
+        else:
+            planned, reasons = best_for_hours(request, hours)
     _print(planned, explain=explain, as_json=as_json, markdown=markdown)
+    if reasons and not (as_json or markdown or explain):
+        show("\n".join(("", "why this model", *(f"  {each}" for each in reasons))))
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
 
 
@@ -120,15 +140,23 @@ def _shape(model: str | None, params: str | None) -> ModelShape:
     from tuitrain.runs.home import presets_dir
     from tuitrain_planners import by_depth, by_parameters, find_shape, parse_count, shape_from_hf
 
-    if model is None:
-        assert params is not None, "one of the two is given"
+    if params is not None:
         return by_parameters(parse_count(params))
+    if model is None:
+        return by_depth(1, 32_768, "llama")  # what --hours replaces
     if dial := re.fullmatch(r"d(\d+)", model):
         return by_depth(int(dial[1]), 32_768)
     path = Path(model).expanduser()
     if model.endswith(".json") or (path.is_dir() and (path / "config.json").exists()):
         return shape_from_hf(path)
     return find_shape(presets_dir() / "models", model)
+
+
+def _affordable(request: PlanRequest, hours: float) -> float:
+    """Tokens of the time, at least one step."""
+    from tuitrain_planners import tokens_for
+
+    return max(tokens_for(request, hours * 3600).value, request.tokens_per_step().value)
 
 
 def _stage(request: PlanRequest, zero: str) -> int:
