@@ -194,11 +194,16 @@ def _cost(plan: Plan) -> str:
     """Money, energy, carbon; what is not known says what would make it known."""
     hours = plan.gpu_hours.mid.value
     amount = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
-    money = _show_band(plan.usd) if plan.usd else "no price known (--price USD_PER_HOUR, or --kwh-price for your own)"
+    device, economy = plan.request.hardware.name, plan.request.economy
+    if plan.usd is not None:
+        money = _show_band(plan.usd)
+    elif economy.electricity_usd_per_kwh is not None:
+        money = f"the power of {device} is not known, so its electricity has no price"
+    else:
+        money = f"no price known for {device} (tuitrain plan --price USD_PER_HOUR)"
     if plan.kwh is None or plan.kg_co2e is None:
         return f"{amount} device hours; {money}"
-    electricity = plan.request.economy.grid
-    where = f"{electricity.name.rpartition(', ')[2]}: {electricity.value:g} kg/kWh"
+    where = f"{economy.grid.name.rpartition(', ')[2]}: {economy.grid.value:g} kg/kWh"
     return f"{amount} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where})"
 
 
