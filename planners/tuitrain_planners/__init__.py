@@ -14,6 +14,7 @@ from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
 from tuitrain_planners.grid import by_precision, by_stage
 from tuitrain_planners.hardware import Hardware, MfuPrior, measured
 from tuitrain_planners.hf_config import shape_from_hf
+from tuitrain_planners.html import to_html
 from tuitrain_planners.laws import EPOCH, FITS, LossLaw, TokenRule, fit, loss_law
 from tuitrain_planners.memory import DeviceMemory, StepMemory, device_memory, step_memory
 from tuitrain_planners.optimizers import OPTIMIZERS, Optimizer, optimizer
@@ -126,6 +127,7 @@ __all__ = [
     "shape_from_hf",
     "step_memory",
     "to_dict",
+    "to_html",
     "to_markdown",
     "to_text",
     "tokens_for",

@@ -46,7 +46,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
     request, memory, speed = plan.request, plan.memory, plan.throughput
     count = int(plan.parameters.value)
     peak = memory.step.peak_phase
-    terms = _terms(peak)
+    terms = terms_by_group(peak)
     hours = {name: value / 3600 for name, value in _band(speed.duration_s).items()}
     return {
         "model": {
@@ -68,11 +68,11 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             "peak_bytes": peak.value, "phase": peak.name, "reserved_bytes": memory.reserved_bytes.value,
             "device_bytes": _band(memory.device_bytes), "capacity_bytes": memory.capacity_bytes, "verdict": memory.verdict,
             "terms": terms,
-            "phases": [{"name": each.name, "bytes": each.value, "terms": _terms(each)} for each in memory.step.phases],
+            "phases": [{"name": each.name, "bytes": each.value, "terms": terms_by_group(each)} for each in memory.step.phases],
         },
         "zero": [
             {"stage": stage, "peak_bytes": each.step.peak.value, "phase": each.step.peak_phase.name,
-             "device_bytes": _band(each.device_bytes), "terms": _terms(each.step.peak_phase), "verdict": each.verdict}
+             "device_bytes": _band(each.device_bytes), "terms": terms_by_group(each.step.peak_phase), "verdict": each.verdict}
             for stage, each in enumerate(plan.memory_by_stage)
         ],
         "time": {
@@ -97,10 +97,10 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 
 def to_text(plan: Plan, width: int = 100) -> str:
     """One screen: what is trained, for how long, in how much memory, to which loss."""
-    rows = _rows(plan)
-    margin = max(len(name) for name, _ in rows) + 2
+    shown = rows(plan)
+    margin = max(len(name) for name, _ in shown) + 2
     lines = [plan.request.shape.name + " on " + (plan.request.hardware.title or plan.request.hardware.name), ""]
-    for name, parts in rows:
+    for name, parts in shown:
         lines += textwrap.wrap(
             f"{name:<{margin}}{parts}", width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
         )
@@ -139,22 +139,22 @@ def to_markdown(plan: Plan) -> str:
         "| | |",
         "|--|--|",
     ]
-    lines += [f"| {name} | {text} |" for name, text in _rows(plan)]
+    lines += [f"| {name} | {text} |" for name, text in rows(plan)]
     lines += ["", f"## Memory by phase (peak: {plan.memory.step.peak_phase.name})", ""]
     lines += ["| phase | total | " + " | ".join(GROUPS) + " |", "|--|--:|" + "--:|" * len(GROUPS)]
     for phase in plan.memory.step.phases:
-        cells = [format_bytes(value) if value else "-" for value in _terms(phase).values()]
+        cells = [format_bytes(value) if value else "-" for value in terms_by_group(phase).values()]
         lines.append(f"| {phase.name} | {format_bytes(phase.value)} | " + " | ".join(cells) + " |")
     if plan.warnings:
         lines += ["", "## Warnings", "", *(f"- {warning}" for warning in plan.warnings)]
     return "\n".join(lines) + "\n"
 
 
-def _rows(plan: Plan) -> list[tuple[str, str]]:
+def rows(plan: Plan) -> list[tuple[str, str]]:
     """(label, text): what both text and Markdown show."""
     request, memory, speed = plan.request, plan.memory, plan.throughput
     peak, shape = memory.step.peak_phase, request.shape
-    terms = ", ".join(f"{name} {format_bytes(value)}" for name, value in _terms(peak).items() if value)
+    terms = ", ".join(f"{name} {format_bytes(value)}" for name, value in terms_by_group(peak).items() if value)
     mfu = "" if speed.mfu is None else f", MFU {speed.mfu.value:.0%} ({request.convention})"
     sent = "" if not speed.communication_s.value else f" ({_show(speed.communication_s)} of communication hidden in it)"
     if sent and speed.communication_s.value >= speed.step_s.value:
@@ -227,7 +227,7 @@ def _whole(value: float) -> float:
     return int(value) if float(value).is_integer() else value
 
 
-def _terms(phase: Quantity) -> dict[str, float]:
+def terms_by_group(phase: Quantity) -> dict[str, float]:
     """Bytes by group; a group the phase does not have is 0."""
     found = {each.name: each.value for each in phase.terms}
     return {group: found.get(group, 0) for group in GROUPS}

@@ -67,6 +67,7 @@ def plan(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="The plan as one self-contained page: --html > plan.html")] = False,
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
@@ -99,8 +100,8 @@ def plan(
             planned = make_plan(replace(request, tokens=_affordable(request, hours)))
         else:
             planned, reasons = best_for_hours(request, hours)
-    _print(planned, explain=explain, as_json=as_json, markdown=markdown)
-    if reasons and not (as_json or markdown or explain):
+    _print(planned, explain=explain, as_json=as_json, markdown=markdown, html=html)
+    if reasons and not (as_json or markdown or html or explain):
         show("\n".join(("", "why this model", *(f"  {each}" for each in reasons))))
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
 
@@ -196,10 +197,10 @@ def _plan_of_config(path: Path, overrides: list[str], gpu: str | None) -> Plan:
     return plan_for_run(resolved, hardware=hardware).plan
 
 
-def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool) -> None:
+def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool, html: bool) -> None:
     from tuitrain.cli.output import show, show_json
     from tuitrain.errors import UsageError
-    from tuitrain_planners import figures, to_dict, to_markdown, to_text
+    from tuitrain_planners import figures, to_dict, to_html, to_markdown, to_text
 
     if explain is not None:
         known = figures(planned)
@@ -216,6 +217,8 @@ def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool)
             )
     elif as_json:
         show_json(to_dict(planned))
+    elif html:
+        show(to_html(planned))
     elif markdown:
         show(to_markdown(planned))
     else:
