@@ -115,6 +115,11 @@ def test_a_run_through_commands(config: Path, tmp_path: Path) -> None:
     assert json.loads(tuitrain("runs", "ls", "--json", home=home).stdout) == []
 
 
+def as_in_a_terminal() -> None:
+    """A test session in the background of a script has SIGINT ignored, and its children would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_the_run_training(config: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     env = {**os.environ, "TUITRAIN_HOME": str(home)}
@@ -128,7 +133,14 @@ def test_ctrl_c_leaves_the_run_training(config: Path, tmp_path: Path) -> None:
         "eval.every_steps=0",
         "checkpoint.every_steps=0",
     ]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        preexec_fn=as_in_a_terminal,  # noqa: PLW1509 - this process has no other thread that could hold a lock
+    )
     assert child.stdout is not None
     while "step" not in child.stdout.readline():
         assert child.poll() is None, child.stderr.read()
