@@ -20,7 +20,7 @@ _STYLE: Final = """
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .25rem .75rem .25rem 0; vertical-align: top }
-tr { border-top: 1px solid #8884 } th { white-space: nowrap; font-weight: 600 }
+tr { border-top: 1px solid #8884 } th { white-space: nowrap; font-weight: 600 } .size { white-space: nowrap }
 .bar { display: flex; height: 1.4rem; background: #8882; position: relative } .bar i { display: block }
 .limit { position: absolute; top: -.2rem; bottom: -.2rem; border-left: 2px solid currentColor }
 .key span { margin-right: 1rem; white-space: nowrap }
@@ -75,7 +75,8 @@ def _bar(name: str, phase: Quantity, capacity: float, widest: float) -> str:
     )
     line = f'<span class="limit" style="left:{100 * capacity / widest:.3f}%"></span>'
     size = escape(format_bytes(phase.value))
-    return f'<tr><th>{escape(name)}</th><td>{size}</td><td style="width:70%"><div class="bar">{pieces}{line}</div></td></tr>'
+    bar = f'<td style="width:70%"><div class="bar">{pieces}{line}</div></td>'
+    return f'<tr><th>{escape(name)}</th><td class="size">{size}</td>{bar}</tr>'
 
 
 def _explained(name: str, quantity: Quantity) -> str:

@@ -106,7 +106,7 @@ def training_verdict(tokens: float, optimal: float) -> str:
         return f"under-trained: {ratio:.2g} of the compute-optimal tokens; a smaller model would do better for the same compute"
     if ratio > OVER_TRAINED:
         return f"over-trained: {ratio:.3g} times the compute-optimal tokens; costs more to train, less to run"
-    return f"near compute-optimal: {ratio:.2g} of the optimal tokens"
+    return f"near compute-optimal: {ratio:.2f} times the optimal tokens"
 
 
 _DECAY: Final = given("decay of repeated data", REPETITION_DECAY, source="muennighoff2023")
