@@ -17,7 +17,7 @@ from tuitrain_planners.shapes import FAMILIES, ModelShape
 HARMLESS: Final = frozenset({
     "_name_or_path", "activation_function", "architectures", "attention_dropout", "attn_pdrop", "bos_token_id", "dtype",
     "embd_pdrop", "eos_token_id", "hidden_act", "id2label", "initializer_range", "is_llama_config", "label2id",
-    "layer_norm_epsilon", "layer_types", "max_window_layers", "model_type", "n_ctx", "pad_token_id", "pretraining_tp",
+    "layer_norm_epsilon", "max_window_layers", "model_type", "n_ctx", "pad_token_id", "pretraining_tp",
     "reorder_and_upcast_attn", "resid_pdrop", "rms_norm_eps", "rope_interleaved", "rope_parameters", "rope_scaling",
     "rope_theta", "scale_attn_by_inverse_layer_idx", "scale_attn_weights", "summary_activation", "summary_first_dropout",
     "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params", "torch_dtype",
@@ -26,8 +26,8 @@ HARMLESS: Final = frozenset({
 """Keys that change no count."""
 _LLAMA_KEYS: Final = frozenset({
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-    "head_dim", "max_position_embeddings", "tie_word_embeddings", "attention_bias", "mlp_bias", "sliding_window",
-    "use_sliding_window",
+    "head_dim", "layer_types", "max_position_embeddings", "tie_word_embeddings", "attention_bias", "mlp_bias",
+    "sliding_window", "use_sliding_window",
 })  # fmt: skip
 _GPT2_KEYS: Final = frozenset({
     "vocab_size", "n_embd", "n_layer", "n_head", "n_inner", "n_positions", "tie_word_embeddings", "add_cross_attention",
@@ -67,6 +67,8 @@ def _llama(config: Mapping[str, Any], name: str, file: Path) -> ModelShape:
             f"{file}: attention in windows of {config['sliding_window']} tokens is not planned yet",
             "set sliding_window to null to plan full attention",
         )
+    if other := sorted(set(config.get("layer_types") or ()) - {"full_attention"}):
+        raise PlanError(f"{file}: layers of type {', '.join(other)} are not planned yet", "only full_attention is")
     heads, hidden = _size(config, "num_attention_heads", file), _size(config, "hidden_size", file)
     architecture = "qwen3" if family == "qwen3" else "llama"
     head_dim = config.get("head_dim") or (128 if family == "qwen3" else hidden // heads)

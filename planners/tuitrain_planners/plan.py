@@ -15,7 +15,7 @@ from tuitrain_planners.cost import gpu_hours, usd
 from tuitrain_planners.energy import kwh
 from tuitrain_planners.flops import by_convention, flop_per_token
 from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, optimal_length, planned_length
-from tuitrain_planners.grid import by_stage, memory_of
+from tuitrain_planners.grid import by_stage
 from tuitrain_planners.memory.device import DeviceMemory
 from tuitrain_planners.parameters import count_parameters
 from tuitrain_planners.precision import recipe
@@ -72,7 +72,8 @@ def plan(request: PlanRequest) -> Plan:
     optimal = optimal_length(request, parameters)
     tokens = planned_length(request, per_step, optimal)
     steps = request.steps or math.ceil(tokens.value / per_step.value)
-    memory = memory_of(request)
+    stages = by_stage(request)
+    memory = stages[request.sharding().stage]
     speed = throughput(
         shape,
         seq_len=request.seq_len,
@@ -83,7 +84,7 @@ def plan(request: PlanRequest) -> Plan:
         recompute=request.recompute,
         compiled=request.compiled,
         data_parallel=request.data_parallel,
-        communication=_communication(request),
+        communication=communication(request),
         mfu_convention=request.convention,
     )
     hours = gpu_hours(speed.duration_s, request.data_parallel)
@@ -108,7 +109,7 @@ def plan(request: PlanRequest) -> Plan:
         optimal_by_fit=optimal_by_fit(parameters.value),
         training_verdict=training_verdict(tokens.value, optimal.value),
         memory=memory,
-        memory_by_stage=by_stage(request),
+        memory_by_stage=stages,
         throughput=speed,
         gpu_hours=hours,
         usd=usd(hours, energy, hardware, request.economy),
@@ -120,7 +121,8 @@ def plan(request: PlanRequest) -> Plan:
     )
 
 
-def _communication(request: PlanRequest) -> Quantity:
+def communication(request: PlanRequest) -> Quantity:
+    """Seconds per step that the devices of a request send, hidden behind computation or not."""
     sharding = request.sharding()
     sent = sent_bytes(request.shape, recipe(request.precision), sharding, micro_steps=request.grad_accum)
     return communication_s(sent, request.hardware, sharding.ranks)

@@ -17,7 +17,12 @@ def register(app: typer.Typer) -> None:
     app.command()(plan)
 
 
+OF_A_CONFIG = {"model", "overrides", "gpu", "explain", "as_json", "markdown", "html"}
+"""What `plan CONFIG.toml` reads; everything else stands in the file."""
+
+
 def plan(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(
@@ -72,18 +77,11 @@ def plan(
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
     from tuitrain.cli.plan_hours import best_for_hours
-    from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK, UsageError
+    from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
     from tuitrain_planners import Economy, grid
     from tuitrain_planners import plan as make_plan
 
-    if sum(each is not None for each in (model, params)) > 1 or (model is None and params is None and hours is None):
-        raise UsageError(
-            "plan needs a MODEL, --params SIZE, or --hours to find one", "tuitrain plan llama-3-8b --gpu h100-80gb"
-        )
-    if hours is not None and not hours > 0:
-        raise UsageError(f"--hours {hours:g}", "a positive time")
-    if hours is not None and tokens is not None:
-        raise UsageError("both --hours and --tokens set the length", "give one of them")
+    _refuse_contradictions(context, model, overrides, params=params, hours=hours, tokens=tokens, zero=zero)
     reasons: tuple[str, ...] = ()
     if model is not None and model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
@@ -104,6 +102,41 @@ def plan(
     if reasons and not (as_json or markdown or html or explain):
         show("\n".join(("", "why this model", *(f"  {each}" for each in reasons))))
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
+
+
+def _refuse_contradictions(
+    context: typer.Context, model: str | None, overrides: list[str] | None, *,
+    params: str | None, hours: float | None, tokens: str | None, zero: str,
+) -> None:  # fmt: skip
+    """What was typed and would do nothing, or twice the same, is an error."""
+    from tuitrain.errors import UsageError
+
+    if sum(each is not None for each in (model, params)) > 1 or (model is None and params is None and hours is None):
+        raise UsageError(
+            "plan needs a MODEL, --params SIZE, or --hours to find one", "tuitrain plan llama-3-8b --gpu h100-80gb"
+        )
+    if hours is not None and not hours > 0:
+        raise UsageError(f"--hours {hours:g}", "a positive time")
+    if zero == "all" and model is None and params is None:
+        raise UsageError(
+            "--zero all chooses a stage for a MODEL, and there is none", "--zero 3 finds what ZeRO-3 makes room for"
+        )
+    if hours is not None and tokens is not None:
+        raise UsageError("both --hours and --tokens set the length", "give one of them")
+    of_config = model is not None and model.endswith(".toml")
+    if of_config and (extra := _given(context) - OF_A_CONFIG):
+        options = ", ".join(f"--{each.replace('_', '-')}" for each in sorted(extra))
+        raise UsageError(f"{options} and a CONFIG.toml", "set it in the file, or as SECTION.KEY=VALUE")
+    if overrides and not of_config:
+        raise UsageError(
+            f"overrides {' '.join(overrides)} without a CONFIG.toml", "options set what a preset's plan depends on"
+        )
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Names of the parameters that were typed, not left at their default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 def _request(

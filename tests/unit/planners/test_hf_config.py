@@ -46,6 +46,7 @@ def test_counts_are_the_published_ones(config: dict[str, Any], parameters: int, 
         ({"hidden_size": "4096"}, "hidden_size is '4096'"),
         ({"model_type": "mistral", "sliding_window": 4096}, "windows of 4096"),
         ({"num_key_value_heads": 5}, "not a multiple"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
     ],
 )
 def test_what_would_be_a_guess_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
