@@ -4,6 +4,7 @@ Start with `plan(PlanRequest(...))` for one run and `fit_to_time(...)` for the b
 Quantity tells the formula, inputs and source behind it.
 """
 
+from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.dial import by_depth, by_parameters
@@ -17,8 +18,10 @@ from tuitrain_planners.hf_config import shape_from_hf
 from tuitrain_planners.html import to_html
 from tuitrain_planners.laws import EPOCH, FITS, LossLaw, TokenRule, fit, loss_law
 from tuitrain_planners.memory import DeviceMemory, StepMemory, device_memory, step_memory
+from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.optimizers import OPTIMIZERS, Optimizer, optimizer
 from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.parts import Experts, LatentAttention, SlidingWindow
 from tuitrain_planners.plan import Plan, plan
 from tuitrain_planners.precision import RECIPES, Precision, recipe
 from tuitrain_planners.presets import find_hardware, find_shape, load_hardware, load_law, load_shape, preset_names
@@ -61,15 +64,19 @@ __all__ = [
     "GRIDS",
     "OPTIMIZERS",
     "RECIPES",
+    "Adapter",
     "Band",
     "Budget",
     "Candidate",
     "CompileGain",
     "DeviceMemory",
     "Economy",
+    "Experts",
     "Framework",
     "Hardware",
+    "LatentAttention",
     "LossLaw",
+    "Mesh",
     "MfuPrior",
     "ModelShape",
     "Optimizer",
@@ -79,6 +86,7 @@ __all__ = [
     "Precision",
     "Quantity",
     "Rate",
+    "SlidingWindow",
     "Source",
     "StepMemory",
     "Throughput",

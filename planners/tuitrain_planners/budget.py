@@ -65,7 +65,7 @@ def tokens_for(request: PlanRequest, seconds: float) -> Quantity:
     """Tokens the time affords at the middle rate, rounded down to whole steps. The request's own length plays no part."""
     rate = training_rate(request.hardware, request.shape.hidden_size, recipe(request.precision), compiled=request.compiled)
     each, per_step = token_s(request.shape, request.seq_len, rate, request.recompute), request.tokens_per_step()
-    dp, time, send = request.data_parallel, given("time budget", seconds, "s"), communication(request)
+    dp, time, send = request.mesh.devices, given("time budget", seconds, "s"), communication(request)
     value = int(seconds / max(each.value * per_step.value / dp, send.value)) * per_step.value
     formula = "floor(time / max(token_s * per_step / dp, send)) * per_step"
     return derived("affordable tokens", value, "tokens", formula, time=time, dp=dp, token_s=each, per_step=per_step, send=send)

@@ -35,7 +35,7 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
 
 def by_stage(request: PlanRequest) -> tuple[DeviceMemory, ...]:
     """ZeRO 0, 1, 2, 3. On one device there is nothing to shard, and all are the same."""
-    if request.data_parallel == 1:
+    if request.mesh.state_ranks == 1:
         return (memory_of(request, zero=0),) * len(STAGES)
     return tuple(memory_of(request, zero=stage) for stage in STAGES)
 

@@ -54,7 +54,7 @@ def _key() -> str:
 
 def _bars(plan: Plan) -> str:
     """The peak under every ZeRO stage where there are several devices, then this plan's phases; all to one scale."""
-    stages = plan.memory_by_stage if plan.request.data_parallel > 1 else ()
+    stages = plan.memory_by_stage if plan.request.mesh.devices > 1 else ()
     widest = max(plan.memory.capacity_bytes, *(each.step.peak.value for each in (plan.memory, *stages)))
     lines = [_stage_bar(f"ZeRO {stage}", each, widest) for stage, each in enumerate(stages)]
     for phase in plan.memory.step.phases:

@@ -83,11 +83,11 @@ def plan(request: PlanRequest) -> Plan:
         precision=precision,
         recompute=request.recompute,
         compiled=request.compiled,
-        data_parallel=request.data_parallel,
+        devices=request.mesh.devices,
         communication=communication(request),
         mfu_convention=request.convention,
     )
-    hours = gpu_hours(speed.duration_s, request.data_parallel)
+    hours = gpu_hours(speed.duration_s, request.mesh.devices)
     energy = kwh(hours, hardware, request.economy)
     flop = flop_per_token(shape, request.seq_len, request.convention)
     loss = final_loss(request, parameters, tokens)

@@ -44,6 +44,7 @@ def figures(plan: Plan) -> dict[str, Quantity]:
 def to_dict(plan: Plan) -> dict[str, Any]:
     """The contract of `tuitrain plan --json`: SI base units, keys only ever added. null: not computed yet, or not known."""
     request, memory, speed = plan.request, plan.memory, plan.throughput
+    mesh = request.mesh
     count = int(plan.parameters.value)
     peak = memory.step.peak_phase
     terms = terms_by_group(peak)
@@ -87,7 +88,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
         "cost": {"gpu_hours": plan.gpu_hours.mid.value, "usd": _band_or_none(plan.usd)},
         "energy": {"kwh": _band_or_none(plan.kwh), "kg_co2e": _band_or_none(plan.kg_co2e)},
         "layout": {
-            "dp": request.data_parallel, "zero": request.zero, "tp": 1, "pp": 1, "cp": 1, "ep": 1,
+            "dp": mesh.dp, "zero": request.zero, "tp": mesh.tp, "pp": mesh.pp, "vp": mesh.vp, "cp": mesh.cp, "ep": mesh.ep,
             "micro_batch": request.micro_batch, "grad_accum": request.grad_accum, "recompute": request.recompute,
             "compiled": request.compiled, "framework": request.framework, "reshard": request.reshard,
         },
@@ -104,7 +105,7 @@ def to_text(plan: Plan, width: int = 100) -> str:
         lines += textwrap.wrap(
             f"{name:<{margin}}{parts}", width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
         )
-    if plan.request.data_parallel > 1:
+    if plan.request.mesh.devices > 1:
         lines += ["", *_grid(plan)]
     for warning in plan.warnings:
         lines += ["", *textwrap.wrap(f"warning: {warning}", width, subsequent_indent="  ")]
@@ -128,7 +129,7 @@ def _grid(plan: Plan) -> list[str]:
         table.append([str(stage), *cells])
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = ["  ".join(cell.rjust(size) for cell, size in zip(row, widths, strict=True)) for row in table]
-    return [f"memory per device of {request.data_parallel}, everything else as above", *lines]
+    return [f"memory per device of {request.mesh.devices}, everything else as above", *lines]
 
 
 def to_markdown(plan: Plan) -> str:
@@ -161,7 +162,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         sent = ", all of it communication"
     fits = ", ".join(f"{name} {format_count(each.value)}" for name, each in plan.optimal_by_fit.items())
     batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch} x accumulate {request.grad_accum}"
-    batch += f" x devices {request.data_parallel}"
+    batch += f" x devices {request.mesh.devices}"
     return [
         ("model", f"{format_count(plan.parameters.value)} parameters: {_sizes(shape)}"),
         ("data", f"{_show(plan.tokens)}, {plan.tokens_per_parameter.value:.3g} per parameter; {plan.training_verdict}"),

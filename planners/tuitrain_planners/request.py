@@ -6,18 +6,24 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.economy import Economy
-from tuitrain_planners.errors import PlanError
+from tuitrain_planners.errors import PlanError, unknown_name
 from tuitrain_planners.flops import DEFAULT_CONVENTION
 from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware
 from tuitrain_planners.laws import EPOCH, LossLaw
 from tuitrain_planners.memory.sharding import Sharding
+from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.quantity import Quantity, derived
 from tuitrain_planners.shapes import ModelShape
 from tuitrain_planners.units import format_count
 
 DEFAULT_ECONOMY: Final = Economy()
+ONE_DEVICE: Final = Mesh()
+ATTENTION: Final = ("flash", "naive")
+OFFLOADS: Final = ("none", "optimizer", "all")
+REFERENCES: Final = ("none", "adapter-off", "copy")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +38,22 @@ class PlanRequest:
     """Sequences per forward pass and device."""
     grad_accum: int = 1
     """Forward passes per optimizer step."""
-    data_parallel: int = 1
-    """Devices that each work on a part of the batch."""
+    mesh: Mesh = ONE_DEVICE
+    """How many devices work together, along which axes."""
     zero: int = 0
     """ZeRO stage: 1 shards the optimizer's states over the devices, 2 gradients too, 3 weights too."""
     reshard: bool = True
     """Whether ZeRO-3 gives gathered weights back between forward and backward."""
+    shard_group: int | None = None
+    """Devices that share states, fewer than there are: the rest hold copies (HSDP). None: all of them."""
+    offload: str = "none"
+    """none | optimizer | all: which states live in host memory (all: weights too)."""
+    attention: str = "flash"
+    """flash | naive: whether the s x s matrix of scores is written out."""
+    adapter: Adapter | None = None
+    """LoRA or QLoRA beside a frozen model; None: every weight is trained."""
+    reference: str = "none"
+    """DPO's reference model: none | adapter-off (the same frozen weights) | copy (a second model)."""
     framework: str = "tuitrain"
     """A key of `framework.FRAMEWORKS`: whose software lays the step out."""
     precision: str = "bf16-mixed"
@@ -68,7 +84,7 @@ class PlanRequest:
     """FLOP convention of the figures and of MFU."""
 
     def __post_init__(self) -> None:
-        for name in ("seq_len", "micro_batch", "grad_accum", "data_parallel"):
+        for name in ("seq_len", "micro_batch", "grad_accum"):
             if not isinstance(value := getattr(self, name), int) or value < 1:
                 raise PlanError(f"{name} is {value!r}", "a whole number of at least 1")
         if self.tokens is not None and self.steps is not None:
@@ -78,6 +94,19 @@ class PlanRequest:
         for name in ("tokens", "steps", "unique_tokens", "bytes_per_token"):
             if (value := getattr(self, name)) is not None and not (math.isfinite(value) and value > 0):
                 raise PlanError(f"{name} is {value}", "give a positive number, or leave it out")
+        for name, known in (("attention", ATTENTION), ("offload", OFFLOADS), ("reference", REFERENCES)):
+            if (choice := getattr(self, name)) not in known:
+                raise unknown_name(name, choice, known)
+        self.mesh.check(self.shape, self.seq_len)
+        if self.shard_group is not None and (self.shard_group < 1 or self.mesh.state_ranks % self.shard_group):
+            raise PlanError(
+                f"groups of {self.shard_group} devices that share states, of {self.mesh.state_ranks}",
+                "the groups must be equal",
+            )
+        if self.reference == "adapter-off" and self.adapter is None:
+            raise PlanError(
+                "the reference is the model without its adapter, and there is none", "reference copy, or an adapter"
+            )
         if self.shape.learned_positions and self.seq_len > self.shape.max_seq_len:
             raise PlanError(
                 f"seq_len {self.seq_len} exceeds the {self.shape.max_seq_len} learned positions of {self.shape.name}",
@@ -87,7 +116,7 @@ class PlanRequest:
     def sharding(self, zero: int | None = None) -> Sharding:
         """How states are spread; at another stage when one is given."""
         stage = self.zero if zero is None else zero
-        return Sharding(framework=framework(self.framework), stage=stage, ranks=self.data_parallel, reshard=self.reshard)
+        return Sharding(framework=framework(self.framework), stage=stage, ranks=self.mesh.state_ranks, reshard=self.reshard)
 
     @property
     def data_per_token(self) -> float:
@@ -100,7 +129,7 @@ class PlanRequest:
 
     def tokens_per_step(self) -> Quantity:
         """The global batch."""
-        s, b, accumulate, dp = self.seq_len, self.micro_batch, self.grad_accum, self.data_parallel
+        s, b, accumulate, dp = self.seq_len, self.micro_batch, self.grad_accum, self.mesh.dp
         return derived(
             "tokens per step",
             s * b * accumulate * dp,

@@ -1,4 +1,4 @@
-"""ModelShape: the sizes and parts of a dense decoder, checked.
+"""ModelShape: the sizes and parts of a decoder, checked.
 
 Letters used in formulas everywhere in the planner: V vocabulary, h hidden size, L layers, a query heads, k key/value heads,
 d head width, f feed-forward width, s sequence length, b micro-batch, N parameters, D tokens.
@@ -7,11 +7,12 @@ d head width, f feed-forward width, s sequence length, b micro-batch, N paramete
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tuitrain_planners.errors import PlanError, unknown_name
+from tuitrain_planners.parts import Experts, LatentAttention, SlidingWindow
 
-FAMILIES: Final[dict[str, dict[str, bool]]] = {
+FAMILIES: Final[dict[str, dict[str, Any]]] = {
     "llama": {"gated_ffn": True},
     "qwen3": {"gated_ffn": True, "qk_norm": True},
     "nanochat": {"gated_ffn": False, "qk_norm": True, "norm_weights": False, "logit_softcap": True, "embedding_norm": True},
@@ -71,6 +72,26 @@ class ModelShape:
     """Logits pass through cap * tanh(logits / cap); costs memory in the loss head."""
     embedding_norm: bool = False
     """One more norm between embedding and first layer; costs one saved activation."""
+    norms_per_layer: int = 2
+    """Norms of width h in a layer: 2; 4 around both blocks (Gemma 2); 1 before parallel blocks (Phi-2, Falcon-7B)."""
+    norm_bias: bool = True
+    """Whether LayerNorm has a shift (MPT has none). Without effect on RMSNorm."""
+    embedding_norm_weights: bool = False
+    """Whether the norm behind the embedding has learned scales (BLOOM); the native decoder's has none."""
+    wide_qk_norm: bool = False
+    """Query and key norms over all heads together: a * d and k * d scales (OLMo 2)."""
+    qkv_bias: bool = False
+    """Biases on q, k and v alone (Qwen 2.5)."""
+    head_bias: bool = False
+    """A bias of V on the output head (Phi-2)."""
+    parallel_block: bool = False
+    """Attention and feed-forward read the same input side by side (GPT-J, Falcon, Phi-2)."""
+    experts: Experts | None = None
+    """A mixture of experts in place of the feed-forward; None: dense."""
+    latent: LatentAttention | None = None
+    """Multi-head latent attention; None: plain heads."""
+    window: SlidingWindow | None = None
+    """Layers with a sliding window; None: every layer looks at everything."""
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -85,10 +106,27 @@ class ModelShape:
                 f"{self.name}: num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}",
                 f"choose num_kv_heads among {', '.join(divisors)}",
             )
+        if self.norms_per_layer < 1:
+            raise PlanError(f"{self.name}: norms_per_layer is {self.norms_per_layer}", "at least 1")
+        if self.qk_norm and self.wide_qk_norm:
+            raise PlanError(f"{self.name}: both qk_norm and wide_qk_norm", "queries are normalised per head or all together")
+        if self.experts is not None and self.experts.first_dense_layers >= self.num_layers:
+            raise PlanError(
+                f"{self.name}: {self.experts.first_dense_layers} dense layers of {self.num_layers}", "some layer has experts"
+            )
+        if self.window is not None and self.window.num_layers > self.num_layers:
+            raise PlanError(
+                f"{self.name}: {self.window.num_layers} layers with windows of {self.num_layers}", "at most all of them"
+            )
         if self.head_dim % 2 and not self.learned_positions:
             raise PlanError(
                 f"{self.name}: head_dim {self.head_dim} is odd", "rotary embeddings turn pairs: choose an even head_dim"
             )
+
+    @property
+    def num_moe_layers(self) -> int:
+        """Layers with experts."""
+        return 0 if self.experts is None else self.num_layers - self.experts.first_dense_layers
 
     @property
     def query_size(self) -> int:

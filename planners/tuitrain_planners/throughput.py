@@ -122,11 +122,11 @@ def throughput(
     precision: Precision,
     recompute: str = "none",
     compiled: bool = False,
-    data_parallel: int = 1,
+    devices: int = 1,
     communication: Quantity = NO_COMMUNICATION,
     mfu_convention: str = "causal",
 ) -> Throughput:
-    """Times of a whole run on `data_parallel` equal devices. Communication is hidden behind computation as long as that takes
+    """Times of a whole run on `devices` equal devices. Communication is hidden behind computation as long as that takes
     longer."""
     rate = training_rate(hardware, shape.hidden_size, precision, compiled=compiled)
     per_token = executed_flop_per_token(shape, seq_len, recompute, rate.convention)
@@ -134,13 +134,13 @@ def throughput(
     def step_time(name: str, flop_per_s: Quantity) -> Quantity:
         computing = derived(
             name if not communication.value else f"computation, {name}",
-            per_token.value * tokens_per_step.value / (flop_per_s.value * data_parallel),
+            per_token.value * tokens_per_step.value / (flop_per_s.value * devices),
             "s",
-            "flop * tokens / (rate * dp)",
+            "flop * tokens / (rate * n)",
             flop=per_token,
             tokens=tokens_per_step,
             rate=flop_per_s,
-            dp=data_parallel,
+            n=devices,
         )
         if not communication.value:
             return computing
@@ -164,24 +164,24 @@ def throughput(
             high=duration("high", step_time("step time at the low rate", rate.band.low)),
         ),
         communication_s=communication,
-        mfu=_mfu(shape, seq_len, tokens_per_s, hardware.peak(precision.peak_dtype), data_parallel, mfu_convention),
+        mfu=_mfu(shape, seq_len, tokens_per_s, hardware.peak(precision.peak_dtype), devices, mfu_convention),
     )
 
 
 def _mfu(
-    shape: ModelShape, seq_len: int, tokens_per_s: Quantity, peak: Quantity | None, data_parallel: int, convention: str
+    shape: ModelShape, seq_len: int, tokens_per_s: Quantity, peak: Quantity | None, devices: int, convention: str
 ) -> Quantity | None:
     if peak is None:
         return None
     flop = flop_per_token(shape, seq_len, convention)
     return derived(
         f"MFU ({convention})",
-        flop.value * tokens_per_s.value / (peak.value * data_parallel),
+        flop.value * tokens_per_s.value / (peak.value * devices),
         "",
-        "flop * rate / (peak * dp)",
+        "flop * rate / (peak * n)",
         "palm2022",
         flop=flop,
         rate=tokens_per_s,
         peak=peak,
-        dp=data_parallel,
+        n=devices,
     )

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
+
 if TYPE_CHECKING:
     from tuitrain_planners import Hardware, ModelShape, Plan, PlanRequest
 
 
+group = typer.Typer(cls=DefaultCommand, help="Every number of a training run before it starts.")
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(plan)
+    """Add `plan MODEL`, and the commands beside it."""
+    group.command(DEFAULT_COMMAND, hidden=True)(plan)
+    app.add_typer(group, name="plan")
 
 
 OF_A_CONFIG = {"model", "overrides", "gpu", "explain", "as_json", "markdown", "html"}
@@ -144,7 +150,7 @@ def _request(
     recompute: str, loss: str | None, tokens: str | None, law: str, gpus: int, framework: str, reshard: bool,
 ) -> PlanRequest:  # fmt: skip
     from tuitrain.runs.compiler import unavailable
-    from tuitrain_planners import PlanRequest, loss_law, parse_count
+    from tuitrain_planners import Mesh, PlanRequest, loss_law, parse_count
     from tuitrain_planners import framework as find_framework
 
     hardware = _hardware(gpu, precision)
@@ -158,7 +164,7 @@ def _request(
         optimizer=optimizer,
         recompute=recompute,
         loss_head=loss or find_framework(framework).loss_head,
-        data_parallel=gpus,
+        mesh=Mesh(dp=gpus),
         framework=framework,
         reshard=reshard,
         tokens=parse_count(tokens) if tokens else None,

@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         return EXIT_DOES_NOT_FIT if error.kind == "fit" else EXIT_USAGE
     except TyperException as error:
         context = getattr(error, "ctx", None)
-        where = context.command_path if context else "tuitrain"
+        where = " ".join(context.command_path.split()) if context else "tuitrain"
         fail(error.format_message(), f"`{where} --help` shows the usage")
         return EXIT_USAGE
     except (KeyboardInterrupt, Abort):

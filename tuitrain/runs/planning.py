@@ -17,7 +17,7 @@ from tuitrain.runs.calibration import measured_hardware
 from tuitrain.runs.compiler import WORTH_FROM_S, unavailable
 from tuitrain.runs.home import presets_dir
 from tuitrain.runs.machine import Machine, this_machine
-from tuitrain_planners import EPOCH, Hardware, LossLaw, Plan, PlanRequest, figures, load_law, plan, to_dict, to_text
+from tuitrain_planners import EPOCH, Hardware, LossLaw, Mesh, Plan, PlanRequest, figures, load_law, plan, to_dict, to_text
 
 CPU_MICRO_BATCH_TOKENS = 8192
 PROBE_S = 10.0
@@ -102,7 +102,7 @@ def request_for(config: Config, hardware: Hardware) -> PlanRequest:
         seq_len=train.seq_len,
         micro_batch=micro_batch,
         grad_accum=per_process // micro_batch,
-        data_parallel=nproc,
+        mesh=Mesh(dp=nproc),
         precision=str(train.precision),
         optimizer=config.optim.kind,
         recompute=train.recompute,

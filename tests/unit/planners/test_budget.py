@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tuitrain_planners import LossLaw, PlanError, PlanRequest, depth_candidates, fit_to_time, measured, tokens_for
+from tuitrain_planners import LossLaw, Mesh, PlanError, PlanRequest, depth_candidates, fit_to_time, measured, tokens_for
 
 BYTES_LAW = LossLaw(
     name="mine",
@@ -134,5 +134,5 @@ def test_a_candidate_without_a_token_count_is_refused(question: PlanRequest) -> 
 def test_affordable_tokens_are_whole_steps(question: PlanRequest) -> None:
     tokens = tokens_for(question, 1000)
     assert tokens.value % (256 * 16) == 0
-    assert tokens_for(replace(question, data_parallel=2), 1000).value == pytest.approx(2 * tokens.value, rel=0.05)
+    assert tokens_for(replace(question, mesh=Mesh(dp=2)), 1000).value == pytest.approx(2 * tokens.value, rel=0.05)
     assert tokens_for(question, 0.001).value == 0

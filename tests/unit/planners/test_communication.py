@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tuitrain_planners import PlanRequest, find_shape, framework, plan, recipe, tokens_for
+from tuitrain_planners import Mesh, PlanRequest, find_shape, framework, plan, recipe, tokens_for
 from tuitrain_planners.communication import sent_bytes
 from tuitrain_planners.memory.sharding import Sharding
 
@@ -37,18 +37,18 @@ def test_one_device_sends_nothing_and_many_slow_ones_wait(gpu_request: PlanReque
     assert alone.throughput.communication_s.value == 0
     assert not any("communication" in each for each in alone.warnings)
     slow = replace(gpu_request.hardware, link_bytes_per_s=1e8)
-    many = plan(replace(gpu_request, data_parallel=8, hardware=slow, micro_batch=1, grad_accum=1))
+    many = plan(replace(gpu_request, mesh=Mesh(dp=8), hardware=slow, micro_batch=1, grad_accum=1))
     assert many.throughput.step_s.value == many.throughput.communication_s.value
     assert any("communication" in each for each in many.warnings)
 
 
 def test_a_time_budget_pays_for_waiting(gpu_request: PlanRequest) -> None:
     slow = replace(gpu_request.hardware, link_bytes_per_s=1e8)
-    request = replace(gpu_request, data_parallel=8, hardware=slow, micro_batch=1, grad_accum=1)
+    request = replace(gpu_request, mesh=Mesh(dp=8), hardware=slow, micro_batch=1, grad_accum=1)
     planned = plan(replace(request, tokens=tokens_for(request, 3600).value))
     assert 3500 < planned.throughput.duration_s.mid.value <= 3600
 
 
 def test_across_machines_the_network_decides(gpu_request: PlanRequest) -> None:
-    within, across = (plan(replace(gpu_request, data_parallel=n)).throughput.communication_s.value for n in (8, 16))
+    within, across = (plan(replace(gpu_request, mesh=Mesh(dp=n))).throughput.communication_s.value for n in (8, 16))
     assert across > 5 * within

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from tuitrain_planners import PlanRequest, figures, plan, to_html
+from tuitrain_planners import Mesh, PlanRequest, figures, plan, to_html
 
 VOID = {"meta", "!doctype"}
 
@@ -36,7 +36,7 @@ def parsed(page: str) -> Balanced:
 
 
 def test_every_number_and_stage_is_on_the_page(gpu_request: PlanRequest) -> None:
-    made = plan(replace(gpu_request, data_parallel=8, zero=2))
+    made = plan(replace(gpu_request, mesh=Mesh(dp=8), zero=2))
     text = parsed(to_html(made)).text
     for name in figures(made):
         assert name in text

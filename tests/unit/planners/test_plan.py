@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tuitrain_planners import LossLaw, PlanError, PlanRequest, by_depth, figures, plan, to_dict, to_markdown, to_text
+from tuitrain_planners import LossLaw, Mesh, PlanError, PlanRequest, by_depth, figures, plan, to_dict, to_markdown, to_text
 from tuitrain_planners.memory import GROUPS
 
 CONTRACT: dict[str, set[str]] = {
@@ -53,7 +53,7 @@ def test_the_report_holds_the_plans_own_numbers(gpu_request: PlanRequest) -> Non
     assert report["tokens"]["planned"] == 10_000_000_000
     assert report["time"]["hours"]["mid"] == made.throughput.duration_s.mid.value / 3600
     assert report["layout"] == {
-        "dp": 1, "zero": 0, "tp": 1, "pp": 1, "cp": 1, "ep": 1, "micro_batch": 8, "grad_accum": 4, "recompute": "none",
+        "dp": 1, "zero": 0, "tp": 1, "pp": 1, "vp": 1, "cp": 1, "ep": 1, "micro_batch": 8, "grad_accum": 4, "recompute": "none",
         "compiled": False, "framework": "tuitrain", "reshard": True,
     }  # fmt: skip
     for name, quantity in figures(made).items():
@@ -149,7 +149,7 @@ def test_a_law_in_bytes_needs_and_uses_the_bytes_of_a_token(gpu_request: PlanReq
 
 def test_what_should_worry_is_a_warning(gpu_request: PlanRequest, cpu_request: PlanRequest) -> None:
     assert plan(gpu_request).warnings == ()
-    huge = plan(replace(gpu_request, micro_batch=256, data_parallel=2))
+    huge = plan(replace(gpu_request, micro_batch=256, mesh=Mesh(dp=2)))
     assert huge.memory.verdict == "oom"
     assert any(each.startswith("memory: loss needs") for each in huge.warnings)
     small = plan(replace(cpu_request, steps=1, shape=by_depth(1, 8192), seq_len=4096))
@@ -182,7 +182,7 @@ def test_a_wrong_request_is_refused_with_its_value(change: dict[str, object], wo
 
 
 def test_devices_share_the_work(gpu_request: PlanRequest) -> None:
-    one, four = plan(gpu_request), plan(replace(gpu_request, data_parallel=4))
+    one, four = plan(gpu_request), plan(replace(gpu_request, mesh=Mesh(dp=4)))
     assert four.tokens_per_step.value == 4 * one.tokens_per_step.value
     assert four.throughput.step_s.value == pytest.approx(one.throughput.step_s.value, rel=1e-12)
     assert four.throughput.mfu is not None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tuitrain_planners import (
     FRAMEWORKS,
+    Mesh,
     PlanError,
     PlanRequest,
     by_depth,
@@ -57,15 +58,15 @@ def test_what_is_gathered_is_never_more_than_the_model(reshard: bool, depth: int
 
 
 def test_every_stage_is_in_the_plan_and_on_one_device_they_are_one(gpu_request: PlanRequest) -> None:
-    eight = replace(gpu_request, data_parallel=8, framework="fsdp2-hf")
+    eight = replace(gpu_request, mesh=Mesh(dp=8), framework="fsdp2-hf")
     peaks = [each.step.peak.value for each in plan(eight).memory_by_stage]
     assert peaks[0] > peaks[2] > peaks[3]
-    assert len({each.step.peak.value for each in by_stage(replace(eight, data_parallel=1))}) == 1
+    assert len({each.step.peak.value for each in by_stage(replace(eight, mesh=Mesh(dp=1)))}) == 1
     assert plan(replace(eight, zero=3)).memory.step.peak.value == peaks[3]
 
 
 def test_a_grid_has_a_column_per_precision(gpu_request: PlanRequest) -> None:
-    grid = by_precision(replace(gpu_request, data_parallel=4), ("fp32", "bf16-mixed"))
+    grid = by_precision(replace(gpu_request, mesh=Mesh(dp=4)), ("fp32", "bf16-mixed"))
     assert list(grid) == ["fp32", "bf16-mixed"]
     assert all(len(column) == 4 for column in grid.values())
     assert grid["fp32"][3].step.peak.value > grid["bf16-mixed"][3].step.peak.value
