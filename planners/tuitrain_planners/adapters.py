@@ -39,7 +39,9 @@ class Adapter:
     weight_bytes: int = 4
     """Bytes of an adapter's weight; peft keeps them in 32 bits beside a 16-bit base."""
     base: str = "16bit"
-    """A key of BASES: how the frozen matrices of the layers are kept. Embedding, head and norms stay in 16 bits."""
+    """A key of BASES: how the frozen matrices of the layers are kept. Embedding, head and norms are never quantised."""
+    rest_in_fp32: bool = False
+    """Whether embedding, head and norms are widened to 32 bits (peft's prepare_model_for_kbit_training)."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:

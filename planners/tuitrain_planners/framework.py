@@ -11,6 +11,7 @@ from typing import Final
 
 from tuitrain_planners.errors import unknown_name
 from tuitrain_planners.precision import Precision, StateBytes
+from tuitrain_planners.quantity import Quantity, derived
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +36,25 @@ class Framework:
     and casts of weights are kept for backward."""
     sixteen_bit_states: bool = False
     """Weights and gradients in 16 bits, 32-bit master weights beside the moments (Rajbhandari et al. 2019, section 3.1)."""
+    fused_ffn: bool = False
+    """One kernel for the activation function and its product: its own result is not kept."""
+    score_bytes: int = 6
+    """Per entry of written-out attention scores: softmax in 32 bits and its 16-bit copy (transformers); 2 in a fused kernel."""
+    selective: str = "products"
+    """What selective recomputation keeps: products | every second product | attention (everything but the scores)."""
+    bucket_elements: int = 0
+    """Entries of the flat buffer that gradients are gathered in before they are summed; 0: none of its own."""
+    buckets_at_once: int = 1
+    """Two when summing overlaps with backward."""
     loss_head: str = "plain"
     """Loss head it runs unless told otherwise."""
+
+    def bucket_bytes(self, stage: int, ranks: int) -> tuple[Quantity, ...]:
+        """Flat buffers of a fixed size, in 16 bits."""
+        if not self.bucket_elements or ranks == 1 or stage == 0:
+            return ()
+        n, e = self.buckets_at_once, self.bucket_elements
+        return (derived("communication buckets", n * e * 2, "bytes", "n * e * 2", self.source, n=n, e=e),)
 
     def states(self, precision: Precision) -> Precision:
         """The recipe with this framework's bytes per state."""

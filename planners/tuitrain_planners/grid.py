@@ -23,12 +23,17 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         precision=recipe(request.precision),
         optimizer=optimizer(request.optimizer),
         device=kind,
-        accumulating=request.grad_accum > 1,
+        micro_batches=request.grad_accum,
         compiled=request.compiled,
         recompute=request.recompute,
         loss=request.loss_head,
         chunk_rows=request.chunk_rows,
         sharding=request.sharding(zero),
+        mesh=request.mesh,
+        adapter=request.adapter,
+        reference=request.reference,
+        offload=request.offload,
+        attention=request.attention,
     )
     return device_memory(step, kind=kind, capacity_bytes=request.hardware.memory_bytes, compiled=request.compiled)
 

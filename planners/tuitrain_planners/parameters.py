@@ -78,6 +78,13 @@ def hidden_matrix_parameters(shape: ModelShape) -> int:
     return shape.num_layers * (attention + (3 if shape.gated_ffn else 2) * shape.hidden_size * shape.ffn_size)
 
 
+def expert_parameters(shape: ModelShape) -> int:
+    """Entries of the routed experts' matrices, of all layers: what expert parallelism deals out."""
+    if shape.experts is None:
+        return 0
+    return shape.num_moe_layers * shape.experts.num * 3 * shape.hidden_size * shape.experts.ffn_size
+
+
 def outer_matrix_parameters(shape: ModelShape) -> int:
     """Entries of the matrices outside the layers: embedding, positions, head."""
     return int(embedding_parameters(shape).value + head_parameters(shape).value)

@@ -42,6 +42,8 @@ class PlanRequest:
     """How many devices work together, along which axes."""
     zero: int = 0
     """ZeRO stage: 1 shards the optimizer's states over the devices, 2 gradients too, 3 weights too."""
+    no_sync: bool = False
+    """Accumulation keeps whole gradients and reduces once per step, not in every micro-step (ZeRO-2 and 3)."""
     reshard: bool = True
     """Whether ZeRO-3 gives gathered weights back between forward and backward."""
     shard_group: int | None = None
@@ -63,7 +65,7 @@ class PlanRequest:
     recompute: str = "none"
     """none | selective | full."""
     loss_head: str = "plain"
-    """plain | chunked."""
+    """plain | bf16 | chunked | fused."""
     chunk_rows: int | None = None
     """Rows of logits a chunked head holds at a time; None: as many as the kernel takes."""
     compiled: bool = False
@@ -116,7 +118,16 @@ class PlanRequest:
     def sharding(self, zero: int | None = None) -> Sharding:
         """How states are spread; at another stage when one is given."""
         stage = self.zero if zero is None else zero
-        return Sharding(framework=framework(self.framework), stage=stage, ranks=self.mesh.state_ranks, reshard=self.reshard)
+        group = self.shard_group or self.mesh.state_ranks
+        return Sharding(
+            framework=framework(self.framework),
+            stage=stage,
+            ranks=group,
+            expert_ranks=max(1, group // self.mesh.ep),
+            replicas=self.mesh.state_ranks // group,
+            reshard=self.reshard,
+            no_sync=self.no_sync,
+        )
 
     @property
     def data_per_token(self) -> float:

@@ -88,4 +88,41 @@ BIBLIOGRAPHY: Final[dict[str, Source]] = {
         authors="Shazeer", year=2020, title="GLU Variants Improve Transformer",
         where="SwiGLU; inner width 2/3 of 4 h keeps the parameter count", url="https://arxiv.org/abs/2002.05202",
     ),
+    "lora2021": Source(
+        authors="Hu et al.", year=2021, title="LoRA: Low-Rank Adaptation of Large Language Models",
+        where="section 4.1, a frozen matrix and two of rank r", url="https://arxiv.org/abs/2106.09685",
+    ),
+    "qlora2023": Source(
+        authors="Dettmers et al.", year=2023, title="QLoRA: Efficient Finetuning of Quantized LLMs",
+        where="section 3, NF4, double quantisation, paged optimizers", url="https://arxiv.org/abs/2305.14314",
+    ),
+    "dettmers2022": Source(
+        authors="Dettmers et al.", year=2022, title="8-bit Optimizers via Block-wise Quantization",
+        where="section 2, moments in 8 bits by block", url="https://arxiv.org/abs/2110.02861",
+    ),
+    "adafactor2018": Source(
+        authors="Shazeer, Stern", year=2018, title="Adafactor: Adaptive Learning Rates with Sublinear Memory Cost",
+        where="section 3, the second moment as a row and a column", url="https://arxiv.org/abs/1804.04235",
+    ),
+    "dpo2023": Source(
+        authors="Rafailov et al.", year=2023, title="Direct Preference Optimization",
+        where="equation 7, a trained and a reference model on pairs", url="https://arxiv.org/abs/2305.18290",
+    ),
+    "shazeer2017": Source(
+        authors="Shazeer et al.", year=2017,
+        title="Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer",
+        where="section 2, router and dispatch", url="https://arxiv.org/abs/1701.06538",
+    ),
+    "deepseekv2": Source(
+        authors="DeepSeek-AI", year=2024, title="DeepSeek-V2", where="section 2.1, multi-head latent attention",
+        url="https://arxiv.org/abs/2405.04434",
+    ),
+    "ring2023": Source(
+        authors="Liu, Zaharia, Abbeel", year=2023, title="Ring Attention with Blockwise Transformers for Near-Infinite Context",
+        where="section 3, blocks of keys and values passed on", url="https://arxiv.org/abs/2310.01889",
+    ),
+    "liger2024": Source(
+        authors="Hsu et al.", year=2024, title="Liger Kernel: Efficient Triton Kernels for LLM Training",
+        where="section 3.2, fused linear cross-entropy", url="https://arxiv.org/abs/2410.10989",
+    ),
 }  # fmt: skip
