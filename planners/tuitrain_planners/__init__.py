@@ -5,11 +5,13 @@ Quantity tells the formula, inputs and source behind it.
 """
 
 from tuitrain_planners.adapters import Adapter
+from tuitrain_planners.attention import attention_pairs_per_token
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.dial import by_depth, by_parameters
 from tuitrain_planners.economy import GRIDS, Economy, grid
 from tuitrain_planners.errors import PlanError
+from tuitrain_planners.families import BY_DEPTH, FAMILIES, NATIVE
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
 from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
 from tuitrain_planners.grid import by_precision, by_stage
@@ -20,7 +22,7 @@ from tuitrain_planners.laws import EPOCH, FITS, LossLaw, TokenRule, fit, loss_la
 from tuitrain_planners.memory import DeviceMemory, StepMemory, device_memory, step_memory
 from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.optimizers import OPTIMIZERS, Optimizer, optimizer
-from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.parameters import active_parameters, adapter_parameters, count_parameters, expert_parameters
 from tuitrain_planners.parts import Experts, LatentAttention, SlidingWindow
 from tuitrain_planners.plan import Plan, plan
 from tuitrain_planners.precision import RECIPES, Precision, recipe
@@ -36,7 +38,7 @@ from tuitrain_planners.scaling import (
     predicted_loss,
     training_verdict,
 )
-from tuitrain_planners.shapes import FAMILIES, ModelShape
+from tuitrain_planners.shapes import ModelShape, native_gap
 from tuitrain_planners.sources import BIBLIOGRAPHY, Source
 from tuitrain_planners.throughput import Rate, Throughput, training_rate
 from tuitrain_planners.units import (
@@ -54,6 +56,7 @@ from tuitrain_planners.units import (
 
 __all__ = [
     "BIBLIOGRAPHY",
+    "BY_DEPTH",
     "CONVENTIONS",
     "CPU_COMPILE_GAIN",
     "DEFAULT_CONVENTION",
@@ -62,6 +65,7 @@ __all__ = [
     "FITS",
     "FRAMEWORKS",
     "GRIDS",
+    "NATIVE",
     "OPTIMIZERS",
     "RECIPES",
     "Adapter",
@@ -91,6 +95,9 @@ __all__ = [
     "StepMemory",
     "Throughput",
     "TokenRule",
+    "active_parameters",
+    "adapter_parameters",
+    "attention_pairs_per_token",
     "by_convention",
     "by_depth",
     "by_parameters",
@@ -102,6 +109,7 @@ __all__ = [
     "device_memory",
     "effective_data",
     "executed_flop_per_token",
+    "expert_parameters",
     "figures",
     "find_hardware",
     "find_shape",
@@ -120,6 +128,7 @@ __all__ = [
     "load_shape",
     "loss_law",
     "measured",
+    "native_gap",
     "optimal_by_fit",
     "optimal_tokens",
     "optimizer",

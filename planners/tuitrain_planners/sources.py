@@ -84,13 +84,27 @@ BIBLIOGRAPHY: Final[dict[str, Source]] = {
         authors="Dao et al.", year=2022, title="FlashAttention: Fast and Memory-Efficient Exact Attention with IO-Awareness",
         where="algorithm 1 and Appendix B: what the backward pass keeps", url="https://arxiv.org/abs/2205.14135",
     ),
+    "fedus2021": Source(
+        authors="Fedus, Zoph, Shazeer", year=2021, title="Switch Transformers: Scaling to Trillion Parameter Models",
+        where="section 2: a router sends each token to few experts, so computation does not grow with their number",
+        url="https://arxiv.org/abs/2101.03961",
+    ),
+    "deepseek2024": Source(
+        authors="DeepSeek-AI", year=2024,
+        title="DeepSeek-V2: A Strong, Economical, and Efficient Mixture-of-Experts Language Model",
+        where="section 2.1, multi-head latent attention, equations 9 to 19", url="https://arxiv.org/abs/2405.04434",
+    ),
+    "hu2021": Source(
+        authors="Hu et al.", year=2021, title="LoRA: Low-Rank Adaptation of Large Language Models",
+        where="section 4.1: r (m + n) parameters beside a frozen m x n", url="https://arxiv.org/abs/2106.09685",
+    ),
+    "beltagy2020": Source(
+        authors="Beltagy, Peters, Cohan", year=2020, title="Longformer: The Long-Document Transformer",
+        where="section 3.1: a window of w costs s w, not s^2", url="https://arxiv.org/abs/2004.05150",
+    ),
     "shazeer2020": Source(
         authors="Shazeer", year=2020, title="GLU Variants Improve Transformer",
         where="SwiGLU; inner width 2/3 of 4 h keeps the parameter count", url="https://arxiv.org/abs/2002.05202",
-    ),
-    "lora2021": Source(
-        authors="Hu et al.", year=2021, title="LoRA: Low-Rank Adaptation of Large Language Models",
-        where="section 4.1, a frozen matrix and two of rank r", url="https://arxiv.org/abs/2106.09685",
     ),
     "qlora2023": Source(
         authors="Dettmers et al.", year=2023, title="QLoRA: Efficient Finetuning of Quantized LLMs",
@@ -112,10 +126,6 @@ BIBLIOGRAPHY: Final[dict[str, Source]] = {
         authors="Shazeer et al.", year=2017,
         title="Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer",
         where="section 2, router and dispatch", url="https://arxiv.org/abs/1701.06538",
-    ),
-    "deepseekv2": Source(
-        authors="DeepSeek-AI", year=2024, title="DeepSeek-V2", where="section 2.1, multi-head latent attention",
-        url="https://arxiv.org/abs/2405.04434",
     ),
     "ring2023": Source(
         authors="Liu, Zaharia, Abbeel", year=2023, title="Ring Attention with Blockwise Transformers for Near-Infinite Context",

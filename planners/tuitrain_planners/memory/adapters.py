@@ -9,11 +9,12 @@ per layer for 16-bit adapters, the same on q and v alone, 32-bit adapters, and t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.memory.holding import Holding
+from tuitrain_planners.parameters import adapter_parameters
 from tuitrain_planners.shapes import ModelShape
 
 INPUT_OF: Final = {
@@ -40,10 +41,8 @@ def present(shape: ModelShape, adapter: Adapter) -> tuple[str, ...]:
 
 def adapter_entries(holding: Holding, adapter: Adapter) -> int:
     """Parameters of the adapters on one device."""
-    shape = holding.shape
-    each_layer = sum(sum(matrix_size(shape, target)) for target in present(shape, adapter))
-    head = sum(matrix_size(shape, "head")) if "head" in adapter.targets and holding.has_head else 0
-    return adapter.rank * (shape.num_layers * each_layer + head)
+    targets = tuple(each for each in adapter.targets if each != "head" or holding.has_head)
+    return int(adapter_parameters(holding.shape, replace(adapter, targets=targets)).value) if targets else 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ Per token, with c the compute dtype's bytes, an op-by-op count of a layer (fused
 
 For Llama-3-8B that is 24.5 copies of h in 16 bits, as an op-level trace of the transformers model counts; the 34 s b h of
 Korthikanti et al. (2022) assumes fused norms, GELU, f = 4 h, dropout and full-width keys. LayerNorm is fused: n = c. Written
-out (naive), attention keeps its s x s scores too. Tensor parallelism cuts heads and f; with sequence parallelism, h-wide terms too.
+out (naive), attention keeps its s x s scores too. Tensor parallelism cuts heads and f; sequence parallelism, h-wide terms too.
 
 Frozen weights (LoRA) need no input; what is kept for adapters is in `adapters`.
 """
@@ -114,7 +114,7 @@ class Layer:
             )
         if self.adapted.inner_bytes:
             terms.append(
-                self.term("inner vectors of adapters", self.adapted.inner_bytes, f"{self.adapted.inner_bytes}", "", "lora2021")
+                self.term("inner vectors of adapters", self.adapted.inner_bytes, f"{self.adapted.inner_bytes}", "", "hu2021")
             )
         return total("activations of one layer", [each for each in terms if each.value], source=SOURCE)
 
@@ -168,9 +168,9 @@ class Layer:
         wide = heads * (2 * head + latent.nope_head_dim + latent.value_head_dim)
         return (
             self.term(
-                "compressed vectors and their norms", compressed * (n + c), f"{compressed} * (n + c)", "nc", "deepseekv2"
+                "compressed vectors and their norms", compressed * (n + c), f"{compressed} * (n + c)", "nc", "deepseek2024"
             ),
-            self.term("queries, keys, values", wide * c, f"{wide} * c", "c", "deepseekv2"),
+            self.term("queries, keys, values", wide * c, f"{wide} * c", "c", "deepseek2024"),
             *self.scores(),
             self.term(
                 "attention output", heads * (latent.value_head_dim * c + 4), f"a * ({latent.value_head_dim} * c + 4)", "ac"

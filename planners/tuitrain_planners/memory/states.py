@@ -99,7 +99,7 @@ def _frozen_bytes(holding: Holding, adapter: Adapter) -> Split:
     terms = [
         per_parameter("frozen matrices of the layers", holding.hidden, each, source),
         per_parameter("frozen embedding, head and norms", holding.outer + holding.vectors, rest, "definition"),
-        per_parameter("adapter", adapter_entries(holding, adapter), adapter.weight_bytes, "lora2021"),
+        per_parameter("adapter", adapter_entries(holding, adapter), adapter.weight_bytes, "hu2021"),
     ]
     experts = per_parameter("frozen experts", holding.experts, each, source) if holding.experts else None
     return _split("weights", terms, experts)

@@ -89,7 +89,7 @@ def test_explanations_put_the_plans_values_in(gpu_request: PlanRequest) -> None:
     made = plan(gpu_request)
     text = figures(made)["memory.peak_bytes"].explain()
     assert "e * t * V" in text
-    assert "12 * 1024 * 8 * 50257" in text
+    assert "12 * 8192 * 50257" in text
     assert "Rajbhandari et al. (2019)" in text
     assert "peak * mfu" in figures(made)["time.step_s"].explain()
     assert "MFU prior, mid (full) = 0.53" in figures(made)["time.step_s"].explain()

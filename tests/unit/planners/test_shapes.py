@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuitrain_planners import ModelShape, PlanError, by_depth, count_parameters, find_shape, load_shape, preset_names
-from tuitrain_planners.shapes import FAMILIES, swiglu_size
+from tuitrain_planners.families import BY_DEPTH
+from tuitrain_planners.shapes import swiglu_size
 
 SIZES: dict[str, object] = {
     "name": "x", "architecture": "llama", "vocab_size": 100, "hidden_size": 64, "num_layers": 2, "num_heads": 4,
@@ -44,7 +45,7 @@ def test_the_error_tells_what_to_do_below_a_blank_line() -> None:
     assert hint.startswith("hint: did you mean 'nanochat'?")
 
 
-@given(depth=st.integers(1, 40), vocab=st.integers(1, 200_000), architecture=st.sampled_from(sorted(FAMILIES)))
+@given(depth=st.integers(1, 40), vocab=st.integers(1, 200_000), architecture=st.sampled_from(BY_DEPTH))
 def test_the_dial_sets_width_heads_and_feed_forward(depth: int, vocab: int, architecture: str) -> None:
     shape = by_depth(depth, vocab, architecture)
     assert (shape.hidden_size, shape.num_layers, shape.vocab_size) == (64 * depth, depth, vocab)
@@ -56,9 +57,7 @@ def test_the_dial_sets_width_heads_and_feed_forward(depth: int, vocab: int, arch
         assert shape.ffn_size == 4 * shape.hidden_size
 
 
-@given(
-    depth=st.integers(1, 31), vocab=st.integers(1, 100_000), architecture=st.sampled_from(sorted(FAMILIES)), tied=st.booleans()
-)
+@given(depth=st.integers(1, 31), vocab=st.integers(1, 100_000), architecture=st.sampled_from(BY_DEPTH), tied=st.booleans())
 def test_parameters_grow_with_depth(depth: int, vocab: int, architecture: str, tied: bool) -> None:
     shallow, deep = (count_parameters(by_depth(each, vocab, architecture, tie_embeddings=tied)) for each in (depth, depth + 1))
     assert deep.value > shallow.value
