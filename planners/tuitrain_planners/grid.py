@@ -35,7 +35,13 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         offload=request.offload,
         attention=request.attention,
     )
-    return device_memory(step, kind=kind, capacity_bytes=request.hardware.memory_bytes, compiled=request.compiled)
+    return device_memory(
+        step,
+        kind=kind,
+        capacity_bytes=request.hardware.memory_bytes,
+        compiled=request.compiled,
+        communicators=request.mesh.communicators,
+    )
 
 
 def by_stage(request: PlanRequest) -> tuple[DeviceMemory, ...]:

@@ -163,7 +163,7 @@ def _request(
         precision=precision,
         optimizer=optimizer,
         recompute=recompute,
-        loss_head=loss or find_framework(framework).loss_head,
+        loss_head=loss or find_framework(framework).head(adapted=False),
         mesh=Mesh(dp=gpus),
         framework=framework,
         reshard=reshard,

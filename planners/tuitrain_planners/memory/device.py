@@ -29,12 +29,12 @@ class DeviceMemory:
 
 
 def device_memory(
-    step: StepMemory, *, kind: Literal["cpu", "gpu"], capacity_bytes: float, compiled: bool = False
+    step: StepMemory, *, kind: Literal["cpu", "gpu"], capacity_bytes: float, compiled: bool = False, communicators: int = 0
 ) -> DeviceMemory:
     """Reserved and device memory with their band, and the verdict against the capacity."""
     assumed = runtime(kind)
     counted = total("counted runtime", assumed.counted(compiled=compiled))
-    band = [_device_bytes(step.peak, assumed, counted, index) for index in range(3)]
+    band = [_device_bytes(step.peak, assumed, counted, communicators, index) for index in range(3)]
     low, mid, high = band
     verdict: Verdict = "fits" if high.value <= capacity_bytes else "tight" if mid.value <= capacity_bytes else "oom"
     return DeviceMemory(
@@ -63,8 +63,9 @@ def _reserved_bytes(peak: Quantity, assumed: Runtime, counted: Quantity, index: 
     )
 
 
-def _device_bytes(peak: Quantity, assumed: Runtime, counted: Quantity, index: int) -> Quantity:
-    reserved, outside = _reserved_bytes(peak, assumed, counted, index), assumed.outside_bytes[index]
+def _device_bytes(peak: Quantity, assumed: Runtime, counted: Quantity, communicators: int, index: int) -> Quantity:
+    reserved = _reserved_bytes(peak, assumed, counted, index)
+    outside = assumed.outside_bytes[index] + communicators * assumed.communicator_bytes[index]
     return derived(
         f"device memory, {_BANDS[index]}",
         reserved.value + outside,

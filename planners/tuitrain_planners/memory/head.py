@@ -4,6 +4,8 @@ plain    F.cross_entropy on 32-bit logits: when backward begins, the saved log-s
          and the gradient of the log-softmax stand together: 12 bytes per logit, s * b * V logits. A soft-cap keeps its
          tanh: 4 more. (Op-level trace of torch 2.13: 12.00 and 16.00 bytes per logit, in 16 and in 32 bits.)
 bf16     the same on 16-bit logits: 6 bytes per logit.
+split    logits in pieces of 128 tokens, each with a loss of its own in 32 bits (litgpt): logits and log-softmax of all, 8 bytes
+         per logit, and both gradients of one piece, 8 more.
 chunked  loss and gradients of some rows at a time, all within the forward pass: the gradients of the head's weights (a
          32-bit sum over chunks) and of the hidden states stand from then on. Per logit of a chunk 17 bytes (32-bit logits,
          their gradient, it minus one, the choice between the two, a mask), the previous chunk's gradient if there is one,
@@ -26,7 +28,7 @@ from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.shapes import ModelShape
 
-LOSS_HEADS: Final = ("plain", "bf16", "chunked", "fused")
+LOSS_HEADS: Final = ("plain", "bf16", "split", "chunked", "fused")
 CHUNK_BYTES: Final = 8 << 20
 """The chunked kernel takes as many rows as fit their 32-bit logits into this."""
 CHUNK_MIN_ROWS: Final = 64
@@ -35,6 +37,7 @@ BYTES_PER_LOGIT: Final = 12
 BF16_BYTES_PER_LOGIT: Final = 6
 SOFTCAP_BYTES_PER_LOGIT: Final = 4
 SIXTEEN_BITS: Final = 2
+SPLIT_ROWS: Final = 128
 CHUNK_BYTES_PER_LOGIT: Final = 17
 _TRACED: Final = "measured: op-level trace of the loss head, torch 2.13"
 _NO_GRADIENT: Final = given("head gradient", 0, "bytes", "definition")
@@ -59,10 +62,11 @@ def loss_head(
     chunk_rows: int | None = None,
     in_forward: bool = False,
     frozen: bool = False,
+    held_bytes: int = 0,
 ) -> LossHead:
     """Memory of the loss of so many tokens. `chunk_rows=None`: as the kernel chooses. `in_forward`: at the end of the forward
     pass rather than when backward begins (plain only): the 16-bit logits, the same in 32 bits, the log-softmax. `frozen`: the
-    head's weights are not trained."""
+    head's weights are not trained. `held_bytes`: per logit, referenced through a plain loss's backward."""
     if kind not in LOSS_HEADS:
         raise unknown_name("loss head", kind, LOSS_HEADS)
     if kind == "chunked":
@@ -70,17 +74,27 @@ def loss_head(
     if kind == "fused":
         return _fused(shape, tokens, precision, frozen=frozen)
     c = precision.compute_bytes
+    if kind == "split":
+        return _split(shape, tokens)
     if kind == "bf16" and c > SIXTEEN_BITS:
         raise PlanError(f"a bf16 loss head in {precision.name}", "plain, chunked or fused; or a 16-bit precision")
     forward_bytes = 4 + 4 + (c if c < 4 else 0)
     plain_bytes = forward_bytes if in_forward else BYTES_PER_LOGIT
     each = given(
         "bytes per logit",
-        (plain_bytes if kind == "plain" else BF16_BYTES_PER_LOGIT) + (SOFTCAP_BYTES_PER_LOGIT if shape.logit_softcap else 0),
+        (plain_bytes + held_bytes if kind == "plain" else BF16_BYTES_PER_LOGIT)
+        + (SOFTCAP_BYTES_PER_LOGIT if shape.logit_softcap else 0),
         source=_TRACED,
     )
     vocab, value = shape.vocab_size, each.value * tokens * shape.vocab_size
     logits = derived("logits and loss", value, "bytes", "e * t * V", _TRACED, e=each, t=tokens, V=vocab)
+    return LossHead(temporaries=total("head", (logits,)), gradients=_NO_GRADIENT)
+
+
+def _split(shape: ModelShape, tokens: int) -> LossHead:
+    vocab, rows = shape.vocab_size, min(tokens, SPLIT_ROWS)
+    value = 8 * (tokens + rows) * vocab
+    logits = derived("logits and loss", value, "bytes", "8 * (t + r) * V", _TRACED, t=tokens, r=rows, V=vocab)
     return LossHead(temporaries=total("head", (logits,)), gradients=_NO_GRADIENT)
 
 

@@ -21,7 +21,7 @@ Frozen weights (LoRA) need no input; what is kept for adapters is in `adapters`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tuitrain_planners.adapters import Adapter
@@ -64,14 +64,18 @@ class Layer:
     ) -> None:
         self.shape, self.work, self.framework = shape, work, framework
         self.c = precision.compute_bytes
-        self.autocast = framework.autocast and self.c < 4
-        wide_stream = self.autocast and (adapter is None or adapter.base == "fp32")
-        self.stream_bytes = 4 if wide_stream else self.c
+        wide_weights = precision.matrix.weight == 4 if adapter is None else adapter.base == "fp32"
+        self.casts = framework.autocast and self.c < 4 and wide_weights
+        self.stream_bytes = 4 if self.casts else self.c
         self.adapted = (
             FULL_TRAINING
             if adapter is None
-            else adapted_inputs(shape, adapter, compute_bytes=self.c, autocast=self.autocast, mask_bytes=work.mask_bytes)
+            else adapted_inputs(
+                shape, adapter, compute_bytes=self.c, autocast=framework.autocast and self.c < 4, mask_bytes=work.mask_bytes
+            )
         )
+        if adapter is not None and adapter.base not in ("16bit", "fp32") and framework.keeps_quantised_inputs:
+            self.adapted = replace(self.adapted, originals=FULL_TRAINING.originals)
         fused_norm = shape.layer_norm or framework.fused_norms or work.fused
         gains = shape.norm_weights and adapter is None
         self.norm_bytes = self.stream_bytes if fused_norm else 4 + (self.stream_bytes if gains else 0)
@@ -120,7 +124,7 @@ class Layer:
 
     def norm_outputs(self) -> tuple[Quantity, ...]:
         """What q, k, v and the feed-forward read: one copy each of the two norms, or one per consumer under autocast."""
-        if self.autocast and not self.frozen:
+        if self.casts and not self.frozen:
             copies = 5 if self.shape.gated_ffn else 4
         else:
             inputs = {"attention", "feed-forward"} & self.adapted.originals
@@ -138,11 +142,7 @@ class Layer:
             qkv = self.term("queries, keys, values", 3 * q * c, "3 * a * d * c", "adc")
         else:
             qkv = self.term("queries, keys, values", (q + 2 * kv) * c, "(a + 2 * k) * d * c", "akdc")
-        terms = [
-            qkv,
-            *self.scores(),
-            self.term("attention output", q * c + 4 * s.num_heads, "a * d * c + 4 * a", "adc", "flash2022"),
-        ]
+        terms = [qkv, *self.scores(), self._attention_output()]
         if s.qk_norm or s.wide_qk_norm:
             per_token = (q + kv) * n + 4 * (s.num_heads + s.num_kv_heads)
             terms.append(self.term("q and k norm inputs", per_token, "(a + k) * d * n + 4 * (a + k)", "akdn"))
@@ -216,33 +216,45 @@ class Layer:
             return total(
                 "activations of one layer", [each for each in self.all(moe=moe).terms if each.name != "attention scores"]
             )
+        if self.framework.selective == "every second product":
+            return total("activations of one layer", (layer_input, *self._every_second(moe=moe)), source=SOURCE)
         q, kv, wide = s.query_size, s.kv_size, 2 if s.gated_ffn else 1
-        if moe:
-            assert s.experts is not None
-            inner = wide * (s.experts.per_token * s.experts.ffn_size + s.experts.shared_ffn_size)
-        else:
-            inner = wide * s.ffn_size
-        share, note = (2, " / 2") if self.framework.selective == "every second product" else (1, "")
-        attention = self.term("attention output", q * c + 4 * s.num_heads, "a * d * c + 4 * a", "adc", "flash2022")
-        products = (q + 2 * kv + inner) * c // share
-        ends = 2 * s.hidden_size * c // share
+        inner = wide * self._inner(moe=moe)
         terms = (
             layer_input,
             self.term(
-                "products q, k, v and of the feed-forward", products, f"floor(((a + 2 * k) * d + {inner}) * c{note})", "akdc"
+                "products q, k, v and of the feed-forward", (q + 2 * kv + inner) * c, f"((a + 2 * k) * d + {inner}) * c", "akdc"
             ),
-            attention,
-            self.wide("products out and down", ends, f"2 * h * c{note}", "hc"),
+            self._attention_output(),
+            self.wide("products out and down", 2 * s.hidden_size * c, "2 * h * c", "hc"),
         )
         return total("activations of one layer", terms, source=SOURCE)
+
+    def _every_second(self, *, moe: bool) -> tuple[Quantity, ...]:
+        """Of q, k, v, out, gate, up, down: the first, third, ... and attention."""
+        s, c, inner = self.shape, self.c, self._inner(moe=moe)
+        return (
+            self.term("products q, v and gate", (s.query_size + s.kv_size + inner) * c, f"((a + k) * d + {inner}) * c", "akdc"),
+            self._attention_output(),
+            self.wide("product down", s.hidden_size * c, "h * c", "hc"),
+        )
+
+    def _attention_output(self) -> Quantity:
+        s, c = self.shape, self.c
+        return self.term("attention output", s.query_size * c + 4 * s.num_heads, "a * d * c + 4 * a", "adc", "flash2022")
+
+    def _inner(self, *, moe: bool) -> int:
+        """Width of the feed-forward one token meets."""
+        experts = self.shape.experts
+        if not moe:
+            return self.shape.ffn_size
+        assert experts is not None
+        return experts.per_token * experts.ffn_size + experts.shared_ffn_size
 
     def backward(self, *, moe: bool = False) -> Quantity:
         """Gradient of the residual stream, and of the f-wide tensors: two at once gated, three otherwise (op-level trace); of
         the scores, where there are any, one in the compute dtype and one in 32 bits."""
-        wide, inner = 2 if self.shape.gated_ffn else 3, self.shape.ffn_size
-        if moe:
-            assert self.shape.experts is not None
-            inner = self.shape.experts.per_token * self.shape.experts.ffn_size + self.shape.experts.shared_ffn_size
+        wide, inner = 2 if self.shape.gated_ffn else 3, self._inner(moe=moe)
         ffn = self.term(
             "backward of one layer", (self.shape.hidden_size + wide * inner) * self.c, f"(h + {wide * inner}) * c", "hc"
         )

@@ -45,7 +45,7 @@ class Trained:
 def trained(holding: Holding, adapter: Adapter | None) -> Trained:
     """Everything, or the adapter alone."""
     if adapter is not None:
-        return Trained(adapter=adapter_entries(holding, adapter))
+        return Trained(adapter=adapter_entries(holding, adapter) + (holding.outer if adapter.trains_ends else 0))
     return Trained(
         hidden=holding.hidden,
         experts=holding.experts,
@@ -99,7 +99,7 @@ def _frozen_bytes(holding: Holding, adapter: Adapter) -> Split:
     terms = [
         per_parameter("frozen matrices of the layers", holding.hidden, each, source),
         per_parameter("frozen embedding, head and norms", holding.outer + holding.vectors, rest, "definition"),
-        per_parameter("adapter", adapter_entries(holding, adapter), adapter.weight_bytes, "hu2021"),
+        per_parameter("adapter", trained(holding, adapter).adapter, adapter.weight_bytes, "hu2021"),
     ]
     experts = per_parameter("frozen experts", holding.experts, each, source) if holding.experts else None
     return _split("weights", terms, experts)

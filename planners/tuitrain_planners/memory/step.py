@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.memory.activations import activations
+from tuitrain_planners.memory.frozen import unpacked
 from tuitrain_planners.memory.gradients import Gradients, gradients
 from tuitrain_planners.memory.head import loss_head
 from tuitrain_planners.memory.holding import Stage, held
@@ -24,7 +25,6 @@ from tuitrain_planners.memory.states import (
 )
 from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.optimizers import Optimizer
-from tuitrain_planners.parameters import hidden_matrix_groups
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, total
 from tuitrain_planners.shapes import ModelShape
@@ -94,7 +94,8 @@ class Step:
         )
         # Autocast drops its casts when the forward pass ends, unless a layer keeps them for its backward: then the loss is
         # worst before backward begins.
-        self.casts = framework.autocast and self.precision.compute_bytes < FP32_BYTES and ask.adapter is None
+        wide = self.precision.matrix.weight == FP32_BYTES if ask.adapter is None else ask.adapter.base == "fp32"
+        self.casts = framework.autocast and self.precision.compute_bytes < FP32_BYTES and wide
         self.dropped = self.casts and ask.recompute != "none"
         self.head = loss_head(
             self.holding.shape,
@@ -103,7 +104,8 @@ class Step:
             kind=ask.loss,
             chunk_rows=ask.chunk_rows,
             in_forward=self.dropped,
-            frozen=ask.adapter is not None,
+            frozen=ask.adapter is not None and not ask.adapter.trains_ends,
+            held_bytes=framework.held_logit_bytes,
         )
         self.weights = weight_bytes(
             self.holding, self.precision, ask.adapter, copies=not self.casts and not self.sharding.shards_weights
@@ -117,7 +119,7 @@ class Step:
     def phases(self) -> tuple[Quantity, ...]:
         """Every phase, in the order of time."""
         ask, acts, units, grads = self.question, self.acts, self.units, self.grads
-        casts = (working_copy_bytes(self.holding, self.precision, embedding=False),) if self.casts else ()
+        casts = (self._casts(),) if self.casts else ()
         later = () if self.dropped else casts
         held_always = self._held()
         loss_gradients = () if grads.whole_always or not self.holding.has_head else (self.head.gradients,)
@@ -143,13 +145,17 @@ class Step:
                 gathered=units.backward_embedding,
             ),
             _phase("optimizer", held_always, gradients=grads.step, optimizer=workspace),
-            _phase("save", held_always, weights=copy),
+            _phase("save", held_always, weights=copy, gathered=self._whole_model()),
         )  # fmt: skip
 
+    def _on_device(self) -> bool:
+        """Whether the optimizer's states are: paged ones live in host memory as far as the device's allocator knows."""
+        return self.question.offload == "none" and not self.question.optimizer.paged
+
     def host_bytes(self) -> Quantity:
-        """Offloaded states of this device."""
+        """Offloaded or paged states of this device."""
         parts = []
-        if self.question.offload != "none":
+        if not self._on_device():
             parts.append(self.sharding.optimizer(self.states))
         if self.question.offload == "all":
             parts.append(self.sharding.weights(self.weights))
@@ -176,11 +182,10 @@ class Step:
         ask = self.question
         parts = [
             buffer_bytes(ask.shape, ask.seq_len // ask.mesh.cp, self.precision),
-            *self.sharding.framework.bucket_bytes(self.sharding.stage, self.sharding.ranks),
+            *self.sharding.framework.bucket_bytes(self.sharding.stage),
         ]
-        if ask.adapter is not None and ask.adapter.base not in ("16bit", "fp32"):
-            largest = max(rows * columns for rows, columns in hidden_matrix_groups(self.holding.shape))
-            parts.append(per_parameter("one frozen matrix, unpacked", largest, self.precision.compute_bytes, "qlora2023"))
+        if ask.adapter is not None:
+            parts += unpacked(self.holding, ask.adapter, self.precision.compute_bytes, recomputing=ask.recompute == "full")
         if ask.mesh.cp > 1:
             parts.append(
                 per_parameter(
@@ -191,6 +196,19 @@ class Step:
                 )
             )
         return [each for each in parts if each.value]
+
+    def _casts(self) -> Quantity:
+        """16-bit copies of the weights that autocast makes; of frozen ones too, which backward multiplies by."""
+        if self.question.adapter is None:
+            return working_copy_bytes(self.holding, self.precision, embedding=False)
+        matrices = self.holding.hidden + self.holding.experts + self.holding.head
+        return per_parameter("casts of frozen matrices", matrices, self.precision.compute_bytes, "micikevicius2017")
+
+    def _whole_model(self) -> tuple[Quantity, ...]:
+        """What a full state dict puts together on a device to save it."""
+        if not (self.sharding.framework.gathers_to_save and self.sharding.shards_weights and self.sharding.ranks > 1):
+            return ()
+        return (total("whole model, to be saved", self.weights.whole.terms),)
 
     def _workspace(self) -> tuple[Quantity, ...]:
         if self.question.offload != "none":
