@@ -46,6 +46,14 @@ class Framework:
     """Entries of the flat buffer that gradients are gathered in before they are summed; 0: none of its own."""
     buckets_at_once: int = 1
     """Two when summing overlaps with backward."""
+    accumulates_bf16_in_fp32: bool = False
+    """bf16 gradients are added up in a 32-bit sum that is never sharded (DeepSpeed's BF16_Optimizer); fp16 ones are not."""
+    widens_gradients: bool = False
+    """The optimizer step copies its share of the 16-bit gradients into 32 bits."""
+    pins_fused_qkv: bool = False
+    """One product for q, k, v, of whose result the values stay a view: all of it stays beside rotated queries and keys."""
+    copies_attention_output: bool = False
+    """The attention kernel's result is copied into the layout the next product reads."""
     held_logit_bytes: int = 0
     """Bytes per logit that a plain loss leaves referenced through backward: the 16-bit logits 2, those widened to 32 bits 4."""
     keeps_quantised_inputs: bool = False
@@ -72,7 +80,12 @@ class Framework:
         """The recipe with this framework's bytes per state."""
         if not self.sixteen_bit_states or precision.compute_bytes > 2:
             return precision
-        return replace(precision, matrix=_PAPER_STATES, vector=_PAPER_STATES)
+        states = _PAPER_STATES
+        if self.name == "megatron":
+            states = replace(states, grad=4)
+        if self.accumulates_bf16_in_fp32 and precision.name.startswith("bf16"):
+            states = replace(states, main_grad=4)
+        return replace(precision, matrix=states, vector=states)
 
 
 _TWO_STAGE: Final = "definition: the framework's source"
@@ -119,6 +132,8 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         repeats_kv=True,
         autocast=True,
         keeps_quantised_inputs=True,
+        pins_fused_qkv=True,
+        copies_attention_output=True,
         gathers_to_save=True,
         adapter_loss_head="split",
     ),
@@ -148,6 +163,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         source="definition: deepspeed/runtime/zero",
         reshards_in_two=False,
         sixteen_bit_states=True,
+        widens_gradients=True,
         bucket_elements=200_000_000,
         buckets_at_once=2,
     ),
@@ -170,6 +186,8 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         score_bytes=2,
         selective="attention",
         sixteen_bit_states=True,
+        accumulates_bf16_in_fp32=True,
+        widens_gradients=True,
         bucket_elements=500_000_000,
     ),
     "internevo": Framework(

@@ -34,6 +34,7 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         reference=request.reference,
         offload=request.offload,
         attention=request.attention,
+        step_in_backward=request.step_in_backward,
     )
     return device_memory(
         step,
@@ -41,6 +42,7 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         capacity_bytes=request.hardware.memory_bytes,
         compiled=request.compiled,
         communicators=request.mesh.communicators,
+        variable_lengths=request.variable_lengths,
     )
 
 

@@ -50,6 +50,10 @@ class PlanRequest:
     """Devices that share states, fewer than there are: the rest hold copies (HSDP). None: all of them."""
     offload: str = "none"
     """none | optimizer | all: which states live in host memory (all: weights too)."""
+    step_in_backward: bool = False
+    """Whether each gradient moves its weight as soon as it is made; not with accumulation."""
+    variable_lengths: bool = False
+    """Whether micro-batches differ in length (fine-tuning without packing): the allocator fragments more."""
     attention: str = "flash"
     """flash | naive: whether the s x s matrix of scores is written out."""
     adapter: Adapter | None = None
@@ -99,6 +103,8 @@ class PlanRequest:
         for name, known in (("attention", ATTENTION), ("offload", OFFLOADS), ("reference", REFERENCES)):
             if (choice := getattr(self, name)) not in known:
                 raise unknown_name(name, choice, known)
+        if self.step_in_backward and self.grad_accum > 1:
+            raise PlanError(f"a step within backward, and {self.grad_accum} micro-batches per step", "grad_accum 1")
         self.mesh.check(self.shape, self.seq_len)
         if self.shard_group is not None and (self.shard_group < 1 or self.mesh.state_ranks % self.shard_group):
             raise PlanError(

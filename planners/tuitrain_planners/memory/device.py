@@ -6,7 +6,7 @@ memory on the CPU), `reserved` what the allocator took from the driver, `device`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tuitrain_planners.memory.phases import StepMemory
@@ -29,10 +29,18 @@ class DeviceMemory:
 
 
 def device_memory(
-    step: StepMemory, *, kind: Literal["cpu", "gpu"], capacity_bytes: float, compiled: bool = False, communicators: int = 0
+    step: StepMemory,
+    *,
+    kind: Literal["cpu", "gpu"],
+    capacity_bytes: float,
+    compiled: bool = False,
+    communicators: int = 0,
+    variable_lengths: bool = False,
 ) -> DeviceMemory:
     """Reserved and device memory with their band, and the verdict against the capacity."""
     assumed = runtime(kind)
+    if variable_lengths:
+        assumed = replace(assumed, allocator_factor=assumed.variable_factor)
     counted = total("counted runtime", assumed.counted(compiled=compiled))
     band = [_device_bytes(step.peak, assumed, counted, communicators, index) for index in range(3)]
     low, mid, high = band

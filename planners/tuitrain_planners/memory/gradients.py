@@ -37,10 +37,15 @@ def gradients(
     *,
     adapter: Adapter | None = None,
     accumulating: bool,
+    in_backward: bool = False,
 ) -> Gradients:
-    """The gradients of one device."""
+    """The gradients of one device. `in_backward`: each is used up as soon as it is made (Lv et al. 2023)."""
     if adapter is not None:
         return _of_adapters(what, precision, sharding, adapter)
+    if in_backward:
+        largest = max(what.embedding, what.head, what.hidden // holding.shape.num_layers)
+        one = (per_parameter("largest gradients at once", largest, precision.matrix.grad, "lomo2023"),)
+        return Gradients(start=one, end=one, embedding=one)
     table = what.embedding or what.head
     head = table if holding.tied else what.head
     second = (per_parameter("second gradient of the tied table", table, precision.matrix.grad),) if holding.tied else ()

@@ -137,12 +137,15 @@ class Layer:
         if s.latent is not None:
             return self._latent()
         q, kv = s.query_size, s.kv_size
-        repeated = self.framework.repeats_kv or self.work.naive
-        if repeated:
+        if self.framework.pins_fused_qkv and q == kv:
+            qkv = self.term("queries, keys, all three as one product", 5 * q * c, "5 * a * d * c", "adc")
+        elif self.framework.repeats_kv or self.work.naive:
             qkv = self.term("queries, keys, values", 3 * q * c, "3 * a * d * c", "adc")
         else:
             qkv = self.term("queries, keys, values", (q + 2 * kv) * c, "(a + 2 * k) * d * c", "akdc")
         terms = [qkv, *self.scores(), self._attention_output()]
+        if self.framework.copies_attention_output and "heads" in self.adapted.originals:
+            terms.append(self.term("attention output, copied", q * c, "a * d * c", "adc"))
         if s.qk_norm or s.wide_qk_norm:
             per_token = (q + kv) * n + 4 * (s.num_heads + s.num_kv_heads)
             terms.append(self.term("q and k norm inputs", per_token, "(a + k) * d * n + 4 * (a + k)", "akdn"))

@@ -74,13 +74,14 @@ def step_memory(
     reference: str = "none",
     offload: str = "none",
     attention: str = "flash",
+    step_in_backward: bool = False,
 ) -> StepMemory:
     """Every phase of one step, and the peak. `micro_batches` per step; None: two when accumulating, else one."""
     question = Question(
         shape=shape, seq_len=seq_len, micro_batch=micro_batch, precision=precision, optimizer=optimizer, device=device,
         micro_batches=micro_batches or (2 if accumulating else 1), compiled=compiled, recompute=recompute, loss=loss,
         chunk_rows=chunk_rows, sharding=sharding, mesh=mesh, adapter=adapter, reference=reference, offload=offload,
-        attention=attention,
+        attention=attention, step_in_backward=step_in_backward,
     )  # fmt: skip
     stages: tuple[Stage, ...] = ("only",) if mesh.pp == 1 else ("first", "last")
     return max((_of_stage(question, stage) for stage in stages), key=lambda each: each.peak.value)

@@ -18,6 +18,7 @@ from tuitrain_planners.precision import Precision, StateBytes
 from tuitrain_planners.quantity import Quantity, derived, given, total
 
 FP32_BYTES: Final = 4
+SIXTEEN_BITS: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,8 @@ class Trained:
     head: int = 0
     vectors: int = 0
     adapter: int = 0
+    whole_ends: int = 0
+    """Embedding and head trained whole beside an adapter, in 16 bits."""
 
     @property
     def outer(self) -> int:
@@ -45,7 +48,7 @@ class Trained:
 def trained(holding: Holding, adapter: Adapter | None) -> Trained:
     """Everything, or the adapter alone."""
     if adapter is not None:
-        return Trained(adapter=adapter_entries(holding, adapter) + (holding.outer if adapter.trains_ends else 0))
+        return Trained(adapter=adapter_entries(holding, adapter), whole_ends=holding.outer if adapter.trains_ends else 0)
     return Trained(
         hidden=holding.hidden,
         experts=holding.experts,
@@ -99,8 +102,10 @@ def _frozen_bytes(holding: Holding, adapter: Adapter) -> Split:
     terms = [
         per_parameter("frozen matrices of the layers", holding.hidden, each, source),
         per_parameter("frozen embedding, head and norms", holding.outer + holding.vectors, rest, "definition"),
-        per_parameter("adapter", trained(holding, adapter).adapter, adapter.weight_bytes, "hu2021"),
+        per_parameter("adapter", adapter_entries(holding, adapter), adapter.weight_bytes, "hu2021"),
     ]
+    if adapter.trains_ends:
+        terms.append(per_parameter("trained copies of embedding and head", holding.outer, SIXTEEN_BITS, "definition"))
     experts = per_parameter("frozen experts", holding.experts, each, source) if holding.experts else None
     return _split("weights", terms, experts)
 
@@ -119,7 +124,10 @@ def gradient_bytes(
     """Gradients as backward writes them. `embedding=False` leaves the input table out, whose gradient comes last;
     `vectors=False` leaves out vectors, which add into their main gradients directly."""
     if adapter is not None:
-        return Split(dense=total("gradients", (per_parameter("gradients of adapters", what.adapter, adapter.weight_bytes),)))
+        terms = [per_parameter("gradients of adapters", what.adapter, adapter.weight_bytes)]
+        if what.whole_ends:
+            terms.append(per_parameter("gradients of embedding and head", what.whole_ends, SIXTEEN_BITS))
+        return Split(dense=total("gradients", terms))
     matrices = what.matrices - (0 if embedding else what.embedding)
     terms = [per_parameter("gradients of matrices", matrices, precision.matrix.grad)]
     if vectors:
@@ -146,8 +154,12 @@ def main_gradient_bytes(what: Trained, precision: Precision, adapter: Adapter | 
 def optimizer_bytes(what: Trained, precision: Precision, optimizer: Optimizer, adapter: Adapter | None = None) -> Split:
     """Moments: of matrices inside layers, of the other matrices, of vectors; and master weights."""
     if adapter is not None:
-        each = optimizer.bytes_of(optimizer.other_moments, adapter.weight_bytes)
-        return Split(dense=total("optimizer", (per_parameter("moments of adapters", what.adapter, each),)))
+        moments = optimizer.other_moments
+        parts = [per_parameter("moments of adapters", what.adapter, optimizer.bytes_of(moments, adapter.weight_bytes))]
+        if what.whole_ends:
+            each = optimizer.bytes_of(moments, SIXTEEN_BITS)
+            parts.append(per_parameter("moments of embedding and head", what.whole_ends, each))
+        return Split(dense=total("optimizer", parts))
     source = optimizer.source
     matrix, vector = precision.matrix, precision.vector
     hidden = optimizer.bytes_of(optimizer.hidden_moments, matrix.moment)

@@ -54,6 +54,7 @@ class Question:
     reference: str
     offload: str
     attention: str
+    step_in_backward: bool
 
     @property
     def sequences(self) -> int:
@@ -111,7 +112,13 @@ class Step:
             self.holding, self.precision, ask.adapter, copies=not self.casts and not self.sharding.shards_weights
         )
         self.grads: Gradients = gradients(
-            self.holding, self.trained, self.precision, self.sharding, adapter=ask.adapter, accumulating=ask.micro_batches > 1
+            self.holding,
+            self.trained,
+            self.precision,
+            self.sharding,
+            adapter=ask.adapter,
+            accumulating=ask.micro_batches > 1,
+            in_backward=ask.step_in_backward,
         )
         self.units: Gathered = gathered(self.holding, self.precision, self.sharding, loss=ask.loss, adapter=ask.adapter)
         self.states = optimizer_bytes(self.trained, self.precision, ask.optimizer, ask.adapter)
@@ -214,7 +221,11 @@ class Step:
         if self.question.offload != "none":
             return ()
         work = step_workspace_bytes(self.holding, self.trained, self.precision.matrix, self.question.optimizer)
-        return (self.sharding.optimizer(work) if self.question.optimizer.temporary_moments else work,)
+        shared = self.sharding.optimizer(work) if self.question.optimizer.temporary_moments else work
+        if not self.sharding.framework.widens_gradients or self.question.adapter is not None:
+            return (shared,)
+        wide = per_parameter("gradients in 32 bits", self.trained.matrices + self.trained.experts + self.trained.vectors, 4)
+        return (shared, self.sharding.optimizer(wide))
 
     def _serialised(self) -> tuple[Quantity, ...]:
         """The copy of the weights a writer of safetensors makes in host memory; of an adapter's run only the adapter."""
