@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tuitrain_planners import ModelShape, count_parameters, find_shape, preset_names, shape_from_hf
+from tuitrain_planners import ModelShape, count_parameters, find_shape, flop_per_token, preset_names, shape_from_hf
 
 torch = pytest.importorskip("torch", reason="the classes are built on torch's meta device")
 transformers = pytest.importorskip("transformers", reason="the counts are those of its classes")
@@ -58,8 +59,8 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("qwen3_moe", {**SMALL, **EXPERTS, "num_experts": 6, "head_dim": 24}),
     ("qwen3_moe", {**SMALL, **EXPERTS, "num_experts": 6, "mlp_only_layers": [0], "attention_bias": True}),
     ("deepseek_v3", {
-        **SMALL, **EXPERTS, "n_routed_experts": 8, "n_shared_experts": 2, "kv_lora_rank": 18, "q_lora_rank": 22,
-        "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14, "first_k_dense_replace": 2, "n_group": 2,
+        **SMALL, **EXPERTS, "num_key_value_heads": 4, "n_routed_experts": 8, "n_shared_experts": 2, "kv_lora_rank": 18,
+        "q_lora_rank": 22, "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14, "first_k_dense_replace": 2, "n_group": 2,
         "topk_group": 1,
     }),
     ("deepseek_v3", {
@@ -216,3 +217,19 @@ def test_a_preset_counts_what_its_class_has(name: str) -> None:
         for layers in (first, first + 1)
     )
     assert count_parameters(shape).value == one + (shape.num_layers - first) * (two - one)
+
+
+@pytest.mark.parametrize(("family", "values"), dict(CONFIGS).items())
+def test_forward_products_are_those_torch_counts(family: str, values: dict[str, Any], tmp_path: Path) -> None:
+    """A forward pass over the whole square, counted by torch, is a third of `full`."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = transformers.AutoConfig.for_model(family, **values)
+    config.save_pretrained(tmp_path)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager", experts_implementation="eager")
+    tokens = 24
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(input_ids=torch.randint(0, 96, (1, tokens)), use_cache=False)
+    shape = replace(shape_from_hf(tmp_path), window=None)
+    planned = flop_per_token(shape, tokens, "full").value / 3 * tokens
+    assert counter.get_total_flops() == planned
