@@ -1,7 +1,7 @@
 """How many keys a query meets, on average: causal or whole, within a sliding window, within packed documents.
 
-Conventions, as in `flops.py`: `full` counts the whole square of a sequence, `causal` half of it (the diagonal counts
-half, so s / 2 and not (s + 1) / 2). A window of w tokens in n > w leaves n w of the square, and n w - w^2 / 2 of its half: the
+Conventions, as in `flops.py`: `full` counts the whole square of a sequence, `causal` half of it (the diagonal counts half,
+so s / 2 and not (s + 1) / 2). A window of w tokens in n > w leaves n w of the square, and n w - w^2 / 2 of its half: the
 triangle of side w at the start, then w for each token (Beltagy et al. 2020; equal to n^2 / 2 at n = w).
 Documents packed into one sequence do not see each other: pairs are those of the documents, sum of n^2, over all their tokens.
 Padding is not a document: its tokens cost the linear layers and are the caller's to count.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tuitrain_planners.quantity import Quantity, derived
 from tuitrain_planners.shapes import ModelShape
@@ -44,6 +45,7 @@ class Matrix:
         return self.count * self.rows * self.columns
 
 
+@lru_cache(maxsize=512)
 def hidden_matrices(shape: ModelShape) -> tuple[Matrix, ...]:
     """Every matrix of the layers, in the order of the forward pass. Fused ones (phi3, gpt2) are listed apart."""
     attention = _attention(shape) if shape.latent is None else _latent_attention(shape)
