@@ -7,8 +7,9 @@ Quantity tells the formula, inputs and source behind it.
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
+from tuitrain_planners.device_names import find_device
 from tuitrain_planners.dial import by_depth, by_parameters
-from tuitrain_planners.economy import GRIDS, Economy, grid
+from tuitrain_planners.economy import EMBODIED_KG_CO2E, GRIDS, Economy, grid
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
 from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
@@ -57,6 +58,7 @@ __all__ = [
     "CONVENTIONS",
     "CPU_COMPILE_GAIN",
     "DEFAULT_CONVENTION",
+    "EMBODIED_KG_CO2E",
     "EPOCH",
     "FAMILIES",
     "FITS",
@@ -103,6 +105,7 @@ __all__ = [
     "effective_data",
     "executed_flop_per_token",
     "figures",
+    "find_device",
     "find_hardware",
     "find_shape",
     "fit",

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tuitrain_planners.carbon import kg_co2e
+from tuitrain_planners.carbon import embodied_kg_co2e, kg_co2e
 from tuitrain_planners.communication import communication_s, sent_bytes
 from tuitrain_planners.cost import gpu_hours, usd
 from tuitrain_planners.energy import kwh
@@ -57,6 +57,8 @@ class Plan:
     kwh: Band | None
     """None where the device's power is not known."""
     kg_co2e: Band | None
+    embodied_kg_co2e: Band | None
+    """The share of what making the devices emitted; None when it was not asked for."""
     loss: Quantity
     """Predicted loss at the end, in the law's unit."""
     loss_curve: tuple[tuple[int, float], ...]
@@ -115,6 +117,7 @@ def plan(request: PlanRequest) -> Plan:
         usd=usd(hours, energy, hardware, request.economy),
         kwh=energy,
         kg_co2e=kg_co2e(energy, request.economy),
+        embodied_kg_co2e=embodied_kg_co2e(hours, request.economy),
         loss=loss,
         loss_curve=loss_curve(request, parameters, tokens, steps),
         warnings=(*_machine_warnings(request, memory, speed), *_loss_warnings(request, parameters, tokens, loss)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any, Final
 
+from tuitrain_planners.cost import price_basis
 from tuitrain_planners.grid import by_precision
 from tuitrain_planners.memory.phases import GROUPS
 from tuitrain_planners.memory.sharding import STAGES
@@ -35,7 +36,10 @@ def figures(plan: Plan) -> dict[str, Quantity]:
     }
     if plan.throughput.mfu is not None:
         found["time.mfu"] = plan.throughput.mfu
-    for name, band in (("cost.usd", plan.usd), ("energy.kwh", plan.kwh), ("energy.kg_co2e", plan.kg_co2e)):
+    for name, band in (
+        ("cost.usd", plan.usd), ("energy.kwh", plan.kwh), ("energy.kg_co2e", plan.kg_co2e),
+        ("energy.embodied_kg_co2e", plan.embodied_kg_co2e),
+    ):  # fmt: skip
         if band is not None:
             found[name] = band.mid
     return found
@@ -85,8 +89,11 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             "predicted": plan.loss.value, "unit": plan.loss.unit, "law": request.law.name,
             "curve": [[step, loss] for step, loss in plan.loss_curve],
         },
-        "cost": {"gpu_hours": plan.gpu_hours.mid.value, "usd": _band_or_none(plan.usd)},
-        "energy": {"kwh": _band_or_none(plan.kwh), "kg_co2e": _band_or_none(plan.kg_co2e)},
+        "cost": {"gpu_hours": plan.gpu_hours.mid.value, "usd": _band_or_none(plan.usd), "basis": price_basis(request.economy)},
+        "energy": {
+            "kwh": _band_or_none(plan.kwh), "kg_co2e": _band_or_none(plan.kg_co2e),
+            "embodied_kg_co2e": _band_or_none(plan.embodied_kg_co2e),
+        },
         "layout": {
             "dp": mesh.dp, "zero": request.zero, "tp": mesh.tp, "pp": mesh.pp, "vp": mesh.vp, "cp": mesh.cp, "ep": mesh.ep,
             "micro_batch": request.micro_batch, "grad_accum": request.grad_accum, "recompute": request.recompute,
@@ -197,15 +204,16 @@ def _cost(plan: Plan) -> str:
     amount = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
     device, economy = plan.request.hardware.name, plan.request.economy
     if plan.usd is not None:
-        money = _show_band(plan.usd)
+        money = _show_band(plan.usd) + (" at spot prices" if economy.spot else "")
     elif economy.electricity_usd_per_kwh is not None:
         money = f"the power of {device} is not known, so its electricity has no price"
     else:
-        money = f"no price known for {device} (tuitrain plan --price USD_PER_HOUR)"
+        money = f"no {'spot ' if economy.spot else ''}price known for {device} (tuitrain plan --price USD_PER_HOUR)"
+    made = f"; {_show(plan.embodied_kg_co2e.mid)} of making the devices" if plan.embodied_kg_co2e is not None else ""
     if plan.kwh is None or plan.kg_co2e is None:
-        return f"{amount} device hours; {money}"
+        return f"{amount} device hours; {money}{made}"
     where = f"{economy.grid.name.rpartition(', ')[2]}: {economy.grid.value:g} kg/kWh"
-    return f"{amount} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where})"
+    return f"{amount} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where}){made}"
 
 
 def _sizes(shape: ModelShape) -> str:

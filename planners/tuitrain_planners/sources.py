@@ -29,6 +29,11 @@ BIBLIOGRAPHY: Final[dict[str, Source]] = {
         authors="Patterson et al.", year=2021, title="Carbon Emissions and Large Neural Network Training",
         where="section 2, equations for kWh and CO2e", url="https://arxiv.org/abs/2104.10350",
     ),
+    "luccioni2022": Source(
+        authors="Luccioni, Viguier, Ligozat", year=2022,
+        title="Estimating the Carbon Footprint of BLOOM, a 176B Parameter Language Model",
+        where="section 4.1: 150 kg per GPU and 2500 kg per server, 6 years at 85 % use", url="https://arxiv.org/abs/2211.02001",
+    ),
     "fsdp2023": Source(
         authors="Zhao et al.", year=2023, title="PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel",
         where="section 3.2, units and their working memory", url="https://arxiv.org/abs/2304.11277",
