@@ -1,4 +1,4 @@
-"""Energy to carbon: kWh x the intensity of the electricity; and apart from it the run's share of what making devices emitted."""
+"""Energy to carbon: kWh x the intensity of the electricity; apart from it the run's share of what making devices emitted."""
 
 from __future__ import annotations
 
