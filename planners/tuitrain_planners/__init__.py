@@ -13,6 +13,7 @@ from tuitrain_planners.economy import EMBODIED_KG_CO2E, GRIDS, Economy, grid
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
 from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
+from tuitrain_planners.goodput import Goodput, Reliability
 from tuitrain_planners.grid import by_precision, by_stage
 from tuitrain_planners.hardware import Hardware, MfuPrior, measured
 from tuitrain_planners.hf_config import shape_from_hf
@@ -39,6 +40,7 @@ from tuitrain_planners.scaling import (
 )
 from tuitrain_planners.shapes import FAMILIES, ModelShape
 from tuitrain_planners.sources import BIBLIOGRAPHY, Source
+from tuitrain_planners.storage import Host, Storage
 from tuitrain_planners.throughput import Rate, Throughput, training_rate
 from tuitrain_planners.units import (
     format_bytes,
@@ -75,7 +77,9 @@ __all__ = [
     "Economy",
     "Experts",
     "Framework",
+    "Goodput",
     "Hardware",
+    "Host",
     "LatentAttention",
     "LossLaw",
     "Mesh",
@@ -88,9 +92,11 @@ __all__ = [
     "Precision",
     "Quantity",
     "Rate",
+    "Reliability",
     "SlidingWindow",
     "Source",
     "StepMemory",
+    "Storage",
     "Throughput",
     "TokenRule",
     "by_convention",

@@ -32,10 +32,16 @@ def figures(plan: Plan) -> dict[str, Quantity]:
         "time.tokens_per_s": plan.throughput.tokens_per_s,
         "time.communication_s": plan.throughput.communication_s,
         "time.duration_s": plan.throughput.duration_s.mid,
+        "time.goodput": plan.goodput.share.mid,
+        "time.wall_clock_s": plan.goodput.wall_clock_s.mid,
+        "storage.checkpoint_bytes": plan.storage.checkpoint_bytes,
+        "storage.disk_bytes": plan.storage.disk_bytes,
         "loss.predicted": plan.loss,
     }
     if plan.throughput.mfu is not None:
         found["time.mfu"] = plan.throughput.mfu
+    if plan.storage.host_bytes is not None:
+        found["storage.host_bytes"] = plan.storage.host_bytes
     for name, band in (
         ("cost.usd", plan.usd), ("energy.kwh", plan.kwh), ("energy.kg_co2e", plan.kg_co2e),
         ("energy.embodied_kg_co2e", plan.embodied_kg_co2e),
@@ -84,7 +90,12 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             "step_s": speed.step_s.value, "communication_s": speed.communication_s.value,
             "tokens_per_s": speed.tokens_per_s.value,
             "mfu": None if speed.mfu is None else speed.mfu.value, "hours": hours,
+            "goodput": _band(plan.goodput.share),
+            "wall_clock_hours": {name: value / 3600 for name, value in _band(plan.goodput.wall_clock_s).items()},
+            "checkpoint_s": plan.goodput.checkpoint_s.value, "checkpoint_period_s": plan.goodput.period_s.value,
+            "mtbf_s": plan.goodput.mtbf_s.value,
         },
+        "storage": _storage(plan),
         "loss": {
             "predicted": plan.loss.value, "unit": plan.loss.unit, "law": request.law.name,
             "curve": [[step, loss] for step, loss in plan.loss_curve],
@@ -179,7 +190,8 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ("memory", f"{format_bytes(peak.value)} at its peak, phase {peak.name}: {terms}"),
         ("device", f"{_show_band(memory.device_bytes)} of {format_bytes(memory.capacity_bytes)}: {memory.verdict}"),
         ("speed", f"{_show(speed.step_s)} per step{sent}, {_show(speed.tokens_per_s)}{mfu}"),
-        ("time", f"{_show_band(speed.duration_s)}, training steps only"),
+        ("time", f"{_show_band(speed.duration_s)}, training steps only{_wall_clock(plan)}"),
+        ("disk", _disk(plan)),
         ("cost", _cost(plan)),
         ("loss", f"{_show(plan.loss)} by {request.law.name}, fitted on {request.law.corpus}"),
         (
@@ -196,6 +208,44 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
             ),
         ),
     ]
+
+
+def _wall_clock(plan: Plan) -> str:
+    """What saving and failures make of it, where they matter: several devices, or more than a day."""
+    if plan.request.mesh.devices == 1 and plan.throughput.duration_s.mid.value <= 86_400:
+        return ""
+    made = plan.goodput
+    return (
+        f"; wall clock {_show_band(made.wall_clock_s)}: {made.share.mid.value:.1%} of it trains, saving every "
+        f"{_show(made.period_s)}, a failure every {_show(made.mtbf_s)}"
+    )
+
+
+def _disk(plan: Plan) -> str:
+    stored, host = plan.storage, plan.request.host
+    text = (
+        f"{format_bytes(stored.checkpoint_bytes.value)} a checkpoint, {host.checkpoints_kept} kept and one being written; "
+        f"{format_bytes(stored.dataset_bytes.value)} of tokens"
+    )
+    if stored.host_bytes is None:
+        return text
+    known = "" if host.memory_bytes is None else f" of {format_bytes(host.memory_bytes)}: {stored.host_verdict}"
+    return f"{text}; RAM of a machine {format_bytes(stored.host_bytes.value)}{known}"
+
+
+def _storage(plan: Plan) -> dict[str, Any]:
+    stored, host = plan.storage, plan.request.host
+
+    def value(quantity: Quantity | None) -> float | None:
+        return None if quantity is None else quantity.value
+
+    return {
+        "checkpoint_bytes": stored.checkpoint_bytes.value, "checkpoints_kept": host.checkpoints_kept,
+        "kept_bytes": stored.kept_bytes.value, "dataset_bytes": stored.dataset_bytes.value,
+        "disk_bytes": stored.disk_bytes.value, "load_bytes": value(stored.load_bytes),
+        "pinned_bytes": value(stored.pinned_bytes), "host_bytes": value(stored.host_bytes),
+        "host_capacity_bytes": host.memory_bytes, "host_verdict": stored.host_verdict,
+    }  # fmt: skip
 
 
 def _cost(plan: Plan) -> str:
