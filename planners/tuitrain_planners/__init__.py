@@ -8,12 +8,14 @@ from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.attention import attention_pairs_per_token
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
+from tuitrain_planners.device_names import find_device
 from tuitrain_planners.dial import by_depth, by_parameters
-from tuitrain_planners.economy import GRIDS, Economy, grid
+from tuitrain_planners.economy import EMBODIED_KG_CO2E, GRIDS, Economy, grid
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.families import BY_DEPTH, FAMILIES, NATIVE
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION, by_convention, executed_flop_per_token, flop_per_token
 from tuitrain_planners.framework import FRAMEWORKS, Framework, framework
+from tuitrain_planners.goodput import Goodput, Reliability
 from tuitrain_planners.grid import by_precision, by_stage
 from tuitrain_planners.hardware import Hardware, MfuPrior, measured
 from tuitrain_planners.hf_config import shape_from_hf
@@ -40,6 +42,7 @@ from tuitrain_planners.scaling import (
 )
 from tuitrain_planners.shapes import ModelShape, native_gap
 from tuitrain_planners.sources import BIBLIOGRAPHY, Source
+from tuitrain_planners.storage import Host, Storage
 from tuitrain_planners.throughput import Rate, Throughput, training_rate
 from tuitrain_planners.units import (
     format_bytes,
@@ -60,6 +63,7 @@ __all__ = [
     "CONVENTIONS",
     "CPU_COMPILE_GAIN",
     "DEFAULT_CONVENTION",
+    "EMBODIED_KG_CO2E",
     "EPOCH",
     "FAMILIES",
     "FITS",
@@ -77,7 +81,9 @@ __all__ = [
     "Economy",
     "Experts",
     "Framework",
+    "Goodput",
     "Hardware",
+    "Host",
     "LatentAttention",
     "LossLaw",
     "Mesh",
@@ -90,9 +96,11 @@ __all__ = [
     "Precision",
     "Quantity",
     "Rate",
+    "Reliability",
     "SlidingWindow",
     "Source",
     "StepMemory",
+    "Storage",
     "Throughput",
     "TokenRule",
     "active_parameters",
@@ -111,6 +119,7 @@ __all__ = [
     "executed_flop_per_token",
     "expert_parameters",
     "figures",
+    "find_device",
     "find_hardware",
     "find_shape",
     "fit",

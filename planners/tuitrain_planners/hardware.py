@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import exp, log
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from tuitrain_planners.compiling import CompileGain
 from tuitrain_planners.errors import PlanError
@@ -17,6 +17,8 @@ from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION
 from tuitrain_planners.quantity import Quantity, derived, given
 
 DTYPES: Final = ("fp32", "tf32", "bf16", "fp16", "fp8")
+Price: TypeAlias = float | tuple[float, float, float]
+"""USD per hour: one, or low, mid and high."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,10 +75,12 @@ class Hardware:
     """Measured training rates: (hidden size, FLOP/s of forward, backward and step together), widths rising."""
     rates_convention: str = DEFAULT_CONVENTION
     """FLOP convention of `rates`."""
-    price_usd_per_hour: float | None = None
-    """List price of renting one device for an hour."""
+    price_usd_per_hour: Price | None = None
+    """Renting one device for an hour on demand: one list price, or the low, mid and high of several."""
+    spot_usd_per_hour: Price | None = None
+    """The same where the device may be taken back at any time."""
     price_source: str = ""
-    """Whose price, and of when."""
+    """Whose prices, and of when."""
     compile_gain: CompileGain | None = None
     """What torch.compile adds to `rates`, which are eager. None: not known."""
 
@@ -85,8 +89,7 @@ class Hardware:
             raise PlanError(f"{self.name}: kind is {self.kind!r}", "cpu or gpu")
         if not self.memory_bytes > 0:
             raise PlanError(f"{self.name}: memory_bytes is {self.memory_bytes}", "give the memory of one device in bytes")
-        if self.price_usd_per_hour is not None and not (self.price_usd_per_hour >= 0 and self.price_source):
-            raise PlanError(f"{self.name}: price {self.price_usd_per_hour} USD/h", "zero or more, with its price_source")
+        _check_prices(self)
         if wrong := sorted(set(self.peak_flop_per_s) - set(DTYPES)):
             raise PlanError(f"{self.name}: no such dtype {', '.join(wrong)}", f"peaks are known for {', '.join(DTYPES)}")
         widths = [width for width, _ in self.rates]
@@ -99,6 +102,27 @@ class Hardware:
         """Dense peak of a dtype; None when unknown."""
         value = self.peak_flop_per_s.get(dtype)
         return None if value is None else given(f"{dtype} peak of {self.name}", value, "FLOP/s", self.source)
+
+
+def price_band(price: Price) -> tuple[float, float, float]:
+    """Low, mid and high of a price; a single one is all three."""
+    return price if isinstance(price, tuple) else (price, price, price)
+
+
+def _check_prices(hardware: Hardware) -> None:
+    for what in ("price_usd_per_hour", "spot_usd_per_hour"):
+        price: Price | None = getattr(hardware, what)
+        if price is None:
+            continue
+        low, mid, high = price_band(price)
+        if not (0 <= low <= mid <= high and hardware.price_source):
+            hint = "zero or more; several in rising order; with their price_source"
+            raise PlanError(f"{hardware.name}: {what} is {price}", hint)
+    on_demand, spot = hardware.price_usd_per_hour, hardware.spot_usd_per_hour
+    if on_demand is not None and spot is not None:
+        pairs = zip(price_band(spot), price_band(on_demand), strict=True)
+        if any(cheap > dear for cheap, dear in pairs):
+            raise PlanError(f"{hardware.name}: spot {spot} above on demand {on_demand} USD/h", "one of them is wrong")
 
 
 def measured(

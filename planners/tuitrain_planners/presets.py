@@ -96,6 +96,11 @@ def load_hardware(path: Path) -> Hardware:
         if set(table["mfu_prior"]) != names:
             raise PlanError(f"{path}: mfu_prior needs exactly the keys {', '.join(sorted(names))}")
         table["mfu_prior"] = MfuPrior(**table["mfu_prior"])
+    for key in ("price_usd_per_hour", "spot_usd_per_hour"):
+        if isinstance(table.get(key), list):
+            if len(table[key]) != 3:
+                raise PlanError(f"{path}: {key} {table[key]}", "one price, or three: low, mid, high")
+            table[key] = tuple(float(each) for each in table[key])
     if "rates" in table:
         table["rates"] = tuple((int(width), float(rate)) for width, rate in table["rates"])
     return Hardware(name=path.stem, **table)

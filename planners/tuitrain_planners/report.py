@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any, Final
 
+from tuitrain_planners.cost import price_basis
 from tuitrain_planners.grid import by_precision
 from tuitrain_planners.memory.phases import GROUPS
 from tuitrain_planners.memory.sharding import STAGES
@@ -31,11 +32,20 @@ def figures(plan: Plan) -> dict[str, Quantity]:
         "time.tokens_per_s": plan.throughput.tokens_per_s,
         "time.communication_s": plan.throughput.communication_s,
         "time.duration_s": plan.throughput.duration_s.mid,
+        "time.goodput": plan.goodput.share.mid,
+        "time.wall_clock_s": plan.goodput.wall_clock_s.mid,
+        "storage.checkpoint_bytes": plan.storage.checkpoint_bytes,
+        "storage.disk_bytes": plan.storage.disk_bytes,
         "loss.predicted": plan.loss,
     }
     if plan.throughput.mfu is not None:
         found["time.mfu"] = plan.throughput.mfu
-    for name, band in (("cost.usd", plan.usd), ("energy.kwh", plan.kwh), ("energy.kg_co2e", plan.kg_co2e)):
+    if plan.storage.host_bytes is not None:
+        found["storage.host_bytes"] = plan.storage.host_bytes
+    for name, band in (
+        ("cost.usd", plan.usd), ("energy.kwh", plan.kwh), ("energy.kg_co2e", plan.kg_co2e),
+        ("energy.embodied_kg_co2e", plan.embodied_kg_co2e),
+    ):  # fmt: skip
         if band is not None:
             found[name] = band.mid
     return found
@@ -80,13 +90,21 @@ def to_dict(plan: Plan) -> dict[str, Any]:
             "step_s": speed.step_s.value, "communication_s": speed.communication_s.value,
             "tokens_per_s": speed.tokens_per_s.value,
             "mfu": None if speed.mfu is None else speed.mfu.value, "hours": hours,
+            "goodput": _band(plan.goodput.share),
+            "wall_clock_hours": {name: value / 3600 for name, value in _band(plan.goodput.wall_clock_s).items()},
+            "checkpoint_s": plan.goodput.checkpoint_s.value, "checkpoint_period_s": plan.goodput.period_s.value,
+            "mtbf_s": plan.goodput.mtbf_s.value,
         },
+        "storage": _storage(plan),
         "loss": {
             "predicted": plan.loss.value, "unit": plan.loss.unit, "law": request.law.name,
             "curve": [[step, loss] for step, loss in plan.loss_curve],
         },
-        "cost": {"gpu_hours": plan.gpu_hours.mid.value, "usd": _band_or_none(plan.usd)},
-        "energy": {"kwh": _band_or_none(plan.kwh), "kg_co2e": _band_or_none(plan.kg_co2e)},
+        "cost": {"gpu_hours": plan.gpu_hours.mid.value, "usd": _band_or_none(plan.usd), "basis": price_basis(request.economy)},
+        "energy": {
+            "kwh": _band_or_none(plan.kwh), "kg_co2e": _band_or_none(plan.kg_co2e),
+            "embodied_kg_co2e": _band_or_none(plan.embodied_kg_co2e),
+        },
         "layout": {
             "dp": mesh.dp, "zero": request.zero, "tp": mesh.tp, "pp": mesh.pp, "vp": mesh.vp, "cp": mesh.cp, "ep": mesh.ep,
             "micro_batch": request.micro_batch, "grad_accum": request.grad_accum, "recompute": request.recompute,
@@ -172,7 +190,8 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
         ("memory", f"{format_bytes(peak.value)} at its peak, phase {peak.name}: {terms}"),
         ("device", f"{_show_band(memory.device_bytes)} of {format_bytes(memory.capacity_bytes)}: {memory.verdict}"),
         ("speed", f"{_show(speed.step_s)} per step{sent}, {_show(speed.tokens_per_s)}{mfu}"),
-        ("time", f"{_show_band(speed.duration_s)}, training steps only"),
+        ("time", f"{_show_band(speed.duration_s)}, training steps only{_wall_clock(plan)}"),
+        ("disk", _disk(plan)),
         ("cost", _cost(plan)),
         ("loss", f"{_show(plan.loss)} by {request.law.name}, fitted on {request.law.corpus}"),
         (
@@ -191,21 +210,60 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
+def _wall_clock(plan: Plan) -> str:
+    """What saving and failures make of it, where they matter: several devices, or more than a day."""
+    if plan.request.mesh.devices == 1 and plan.throughput.duration_s.mid.value <= 86_400:
+        return ""
+    made = plan.goodput
+    return (
+        f"; wall clock {_show_band(made.wall_clock_s)}: {made.share.mid.value:.1%} of it trains, saving every "
+        f"{_show(made.period_s)}, a failure every {_show(made.mtbf_s)}"
+    )
+
+
+def _disk(plan: Plan) -> str:
+    stored, host = plan.storage, plan.request.host
+    text = (
+        f"{format_bytes(stored.checkpoint_bytes.value)} a checkpoint, {host.checkpoints_kept} kept and one being written; "
+        f"{format_bytes(stored.dataset_bytes.value)} of tokens"
+    )
+    if stored.host_bytes is None:
+        return text
+    known = "" if host.memory_bytes is None else f" of {format_bytes(host.memory_bytes)}: {stored.host_verdict}"
+    return f"{text}; RAM of a machine {format_bytes(stored.host_bytes.value)}{known}"
+
+
+def _storage(plan: Plan) -> dict[str, Any]:
+    stored, host = plan.storage, plan.request.host
+
+    def value(quantity: Quantity | None) -> float | None:
+        return None if quantity is None else quantity.value
+
+    return {
+        "checkpoint_bytes": stored.checkpoint_bytes.value, "checkpoints_kept": host.checkpoints_kept,
+        "kept_bytes": stored.kept_bytes.value, "dataset_bytes": stored.dataset_bytes.value,
+        "disk_bytes": stored.disk_bytes.value, "load_bytes": value(stored.load_bytes),
+        "pinned_bytes": value(stored.pinned_bytes), "host_bytes": value(stored.host_bytes),
+        "host_capacity_bytes": host.memory_bytes, "host_verdict": stored.host_verdict,
+    }  # fmt: skip
+
+
 def _cost(plan: Plan) -> str:
     """Money, energy, carbon; what is not known says what would make it known."""
     hours = plan.gpu_hours.mid.value
     amount = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
     device, economy = plan.request.hardware.name, plan.request.economy
     if plan.usd is not None:
-        money = _show_band(plan.usd)
+        money = _show_band(plan.usd) + (" at spot prices" if economy.spot else "")
     elif economy.electricity_usd_per_kwh is not None:
         money = f"the power of {device} is not known, so its electricity has no price"
     else:
-        money = f"no price known for {device} (tuitrain plan --price USD_PER_HOUR)"
+        money = f"no {'spot ' if economy.spot else ''}price known for {device} (tuitrain plan --price USD_PER_HOUR)"
+    made = f"; {_show(plan.embodied_kg_co2e.mid)} of making the devices" if plan.embodied_kg_co2e is not None else ""
     if plan.kwh is None or plan.kg_co2e is None:
-        return f"{amount} device hours; {money}"
+        return f"{amount} device hours; {money}{made}"
     where = f"{economy.grid.name.rpartition(', ')[2]}: {economy.grid.value:g} kg/kWh"
-    return f"{amount} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where})"
+    return f"{amount} device hours; {money}; {_show(plan.kwh.mid)}; {_show(plan.kg_co2e.mid)} ({where}){made}"
 
 
 def _sizes(shape: ModelShape) -> str:

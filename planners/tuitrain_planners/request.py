@@ -11,15 +11,19 @@ from tuitrain_planners.economy import Economy
 from tuitrain_planners.errors import PlanError, unknown_name
 from tuitrain_planners.flops import DEFAULT_CONVENTION
 from tuitrain_planners.framework import framework
+from tuitrain_planners.goodput import Reliability
 from tuitrain_planners.hardware import Hardware
 from tuitrain_planners.laws import EPOCH, LossLaw
 from tuitrain_planners.memory.sharding import Sharding
 from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.quantity import Quantity, derived
 from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.storage import Host
 from tuitrain_planners.units import format_count
 
 DEFAULT_ECONOMY: Final = Economy()
+DEFAULT_HOST: Final = Host()
+DEFAULT_RELIABILITY: Final = Reliability()
 ONE_DEVICE: Final = Mesh()
 ATTENTION: Final = ("flash", "naive")
 OFFLOADS: Final = ("none", "optimizer", "all")
@@ -86,6 +90,10 @@ class PlanRequest:
     """Predicts the loss and the optimal tokens."""
     economy: Economy = DEFAULT_ECONOMY
     """Prices, power share, PUE and carbon intensity."""
+    host: Host = DEFAULT_HOST
+    """The machines around the devices: RAM, disks, checkpoints kept."""
+    reliability: Reliability = DEFAULT_RELIABILITY
+    """Failures, restarts and saving: what goodput is made of."""
     convention: str = DEFAULT_CONVENTION
     """FLOP convention of the figures and of MFU."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tuitrain_planners import Economy, Hardware
-from tuitrain_planners.carbon import kg_co2e
+from tuitrain_planners.carbon import embodied_kg_co2e, kg_co2e
 from tuitrain_planners.cost import usd
 from tuitrain_planners.energy import kwh
 from tuitrain_planners.quantity import Band, given
@@ -52,3 +52,12 @@ def test_ones_own_device_costs_its_electricity() -> None:
     rented = usd(hours, None, device, Economy())
     assert rented is not None
     assert rented.high.value == 12 * 9.0
+
+
+@pytest.mark.parametrize(("kg_per_device", "tonnes"), [(150, 3.64), (2500 / 8, 7.57)])
+def test_published_embodied_carbon(kg_per_device: float, tonnes: float) -> None:
+    """BLOOM, Luccioni et al. 2022, section 4.1: 1 082 990 GPU hours; 3.64 t for the GPUs, 7.57 t for servers of 8."""
+    hours = given("device hours", 1_082_990, "h")
+    made = embodied_kg_co2e(Band(low=hours, mid=hours, high=hours), Economy(embodied_kg_co2e=(kg_per_device,) * 3))
+    assert made is not None
+    assert made.mid.value / 1000 == pytest.approx(tonnes, rel=0.01)

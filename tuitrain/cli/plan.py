@@ -72,6 +72,11 @@ def plan(
     law: Annotated[str, typer.Option(help="Scaling law: epoch, chinchilla-3, chinchilla-3-unrounded.")] = "epoch",
     price: Annotated[float | None, typer.Option(help="Rent of one device, USD per hour. Default: its list price.")] = None,
     kwh_price: Annotated[float | None, typer.Option(help="A device of your own: USD per kWh of electricity.")] = None,
+    purchase: Annotated[
+        float | None, typer.Option(help="... that cost so many USD: the run pays its share of the life.")
+    ] = None,
+    spot: Annotated[bool, typer.Option("--spot", help="Rent at spot prices: cheaper, and taken back at any time.")] = False,
+    embodied: Annotated[bool, typer.Option("--embodied", help="Add the share of what making the devices emitted.")] = False,
     country: Annotated[str, typer.Option(help="Whose electricity: world, us, germany, france, ...")] = "world",
     explain: Annotated[
         str | None, typer.Option(help="Print how one number comes about, for example memory.peak_bytes; `all` lists them.")
@@ -84,7 +89,7 @@ def plan(
     from tuitrain.cli.output import show
     from tuitrain.cli.plan_hours import best_for_hours
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
-    from tuitrain_planners import Economy, grid
+    from tuitrain_planners import EMBODIED_KG_CO2E, Economy, grid
     from tuitrain_planners import plan as make_plan
 
     _refuse_contradictions(context, model, overrides, params=params, hours=hours, tokens=tokens, zero=zero)
@@ -96,7 +101,10 @@ def plan(
             _shape(model, params), gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
             recompute=recompute, loss=loss, tokens=tokens, law=law, gpus=gpus, framework=framework, reshard=reshard,
         )  # fmt: skip
-        economy = Economy(grid=grid(country), price_usd_per_gpu_hour=price, electricity_usd_per_kwh=kwh_price)
+        economy = Economy(
+            grid=grid(country), price_usd_per_gpu_hour=price, electricity_usd_per_kwh=kwh_price, purchase_usd=purchase,
+            spot=spot, embodied_kg_co2e=EMBODIED_KG_CO2E if embodied else None,
+        )  # fmt: skip
         request = replace(request, zero=_stage(request, zero), economy=economy)
         if hours is None:
             planned = make_plan(request)
