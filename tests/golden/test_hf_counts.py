@@ -60,8 +60,8 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("qwen3_moe", {**SMALL, **EXPERTS, "num_experts": 6, "mlp_only_layers": [0], "attention_bias": True}),
     ("deepseek_v3", {
         **SMALL, **EXPERTS, "num_key_value_heads": 4, "n_routed_experts": 8, "n_shared_experts": 2, "kv_lora_rank": 18,
-        "q_lora_rank": 22, "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14, "first_k_dense_replace": 2, "n_group": 2,
-        "topk_group": 1,
+        "q_lora_rank": 22, "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14, "first_k_dense_replace": 2,
+        "n_group": 2, "topk_group": 1,
     }),
     ("deepseek_v3", {
         **SMALL, **EXPERTS, "n_routed_experts": 8, "q_lora_rank": None, "num_key_value_heads": 4, "n_group": 2, "topk_group": 1,
