@@ -25,6 +25,8 @@ def reckoned(device_hours: float, watts: float, pue: float, kg_per_kwh: float = 
     ("device_hours", "watts", "pue", "mwh"),
     [
         (1_082_880, 400, 1.1, 475),  # BLOOM-175B as LLaMA's table 15 has it (Touvron et al. 2023)
+        (135_168, 400, 1.1, 59),  # LLaMA-13B, the same table
+        (8_404_992, 378.5, 1.08, 3436),  # PaLM-540B on TPU v4, Chowdhery et al. 2022, appendix B
         (1_022_362, 400, 1.1, 449),  # LLaMA-65B, the same table
         (3_552_000, 330, 1.1, 1287),  # GPT-3, Patterson et al. 2021, table 4
         (76_186, 288, 1.09, 24.1),  # GShard-600B, the same table
@@ -34,9 +36,10 @@ def test_published_energies(device_hours: float, watts: float, pue: float, mwh: 
     assert reckoned(device_hours, watts, pue)[0] == pytest.approx(mwh, rel=0.01)
 
 
-def test_published_carbon() -> None:
-    """LLaMA-65B: 173 t at 0.385 kg/kWh."""
-    assert reckoned(1_022_362, 400, 1.1, 0.385)[1] == pytest.approx(173, rel=0.01)
+@pytest.mark.parametrize(("device_hours", "tonnes"), [(1_022_362, 173), (1_082_880, 183), (135_168, 23)])
+def test_published_carbon(device_hours: float, tonnes: float) -> None:
+    """LLaMA-65B, BLOOM-175B and LLaMA-13B in LLaMA's table 15, at 0.385 kg/kWh."""
+    assert reckoned(device_hours, 400, 1.1, 0.385)[1] == pytest.approx(tonnes, rel=0.01)
 
 
 def test_ones_own_device_costs_its_electricity() -> None:

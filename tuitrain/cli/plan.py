@@ -11,7 +11,7 @@ import typer
 from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
 
 if TYPE_CHECKING:
-    from tuitrain_planners import Hardware, ModelShape, Plan, PlanRequest
+    from tuitrain_planners import Hardware, Host, ModelShape, Plan, PlanRequest
 
 
 group = typer.Typer(cls=DefaultCommand, help="Every number of a training run before it starts.")
@@ -178,7 +178,16 @@ def _request(
         tokens=parse_count(tokens) if tokens else None,
         law=loss_law(law),
         compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
+        host=_host(gpu),
     )
+
+
+def _host(gpu: str | None) -> Host:
+    """The RAM around the devices is known on the machine at hand only."""
+    from tuitrain.runs.machine import this_machine
+    from tuitrain_planners import Host
+
+    return Host() if gpu not in (None, "this") else Host(memory_bytes=this_machine().memory_bytes)
 
 
 def _shape(model: str | None, params: str | None) -> ModelShape:
