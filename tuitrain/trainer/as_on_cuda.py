@@ -30,7 +30,7 @@ _EFFICIENT: Final = torch.ops.aten._scaled_dot_product_efficient_attention
 def as_on_cuda() -> Iterator[None]:
     """Replace the two while inside. A torch function mode would not do: it is off while a checkpoint recomputes."""
     kept = F.rms_norm, F.scaled_dot_product_attention
-    F.rms_norm, F.scaled_dot_product_attention = _rms_norm, _attention
+    F.rms_norm, F.scaled_dot_product_attention = _rms_norm, _attention  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -38,11 +38,11 @@ class Moment:
     """What had just run."""
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Enter inside the fake mode. `phase` and `category` are set from outside as the step goes on."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.phase, self.category = "", "activations"
         self.gradient_shapes: set[torch.Size] = set()
         """Shapes that, made in backward, can only be gradients of weights."""
@@ -71,13 +71,13 @@ class LiveBytes(TorchDispatchMode):
 
         torch.UntypedStorage.resize_ = resize  # type: ignore[method-assign,assignment]
         ShardingPropagator._propagate_tensor_meta_non_cached = propagate  # type: ignore[method-assign]
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *raised: Any) -> None:
         torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
         ShardingPropagator._propagate_tensor_meta_non_cached = self._propagate  # type: ignore[method-assign]
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def mark(self, tensors: Iterable[Tensor | None], category: str) -> None:
         """These are `category`, and were from the beginning."""
@@ -165,6 +165,6 @@ class LiveBytes(TorchDispatchMode):
         sums: Counter[str] = Counter()
         for place, (number, more, _, operator) in enumerate(self._log):
             sums[self._categories[number]] += more
-            if phase := wanted.get(place):
-                found[phase] = Moment(sums.total(), {name: size for name, size in sums.items() if size}, operator)
+            if top := wanted.get(place):
+                found[top] = Moment(sums.total(), {name: size for name, size in sums.items() if size}, operator)
         return {phase: found[phase] for phase in tops}

@@ -158,7 +158,7 @@ def _model(request: Request, weights: torch.dtype, compute: torch.dtype) -> Lang
 
 
 def _optim_section(kind: str) -> OptimSection:
-    return OptimSection(kind=kind, lr=1e-3, embedding_lr=1e-2, matrix_lr=1e-2, weight_decay=0.1)  # type: ignore[arg-type]
+    return OptimSection(kind=kind, lr=1e-3, embedding_lr=1e-2, matrix_lr=1e-2, weight_decay=0.1)
 
 
 def _micro_batch(tokens: Tensor) -> MicroBatch:
@@ -173,7 +173,7 @@ def _watch(live: LiveBytes, loss: LanguageModelLoss, optimizers: Optimizers) -> 
 
     def at_gradient_of(tensor: Tensor, phase: str) -> None:
         if tensor.requires_grad and torch._C._current_graph_task_id() == -1:  # not while a checkpoint recomputes
-            tensor.register_hook(lambda _: enter(phase))
+            tensor.register_hook(lambda _: enter(phase))  # type: ignore[no-untyped-call]
 
     def before_head(module: nn.Module, args: tuple[Any, ...]) -> None:
         at_gradient_of(args[0], "backward_start")

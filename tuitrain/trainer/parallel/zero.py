@@ -23,8 +23,11 @@ from tuitrain.trainer.precision import Recipe
 
 
 def apply_zero3(loss: LanguageModelLoss, mesh: DeviceMesh, recipe: Recipe, *, reshard: bool = True) -> LanguageModelLoss:
-    """Shard `loss` in place over the one axis of `mesh`: weights as `recipe` keeps them, gathered in its compute dtype, gradients
-    summed in fp32. `reshard=False` keeps gathered weights from forward to backward. Make the optimizer afterwards."""
+    """Shard `loss` in place over the one axis of `mesh`; make the optimizer afterwards.
+
+    Weights stay as `recipe` keeps them and are gathered in its compute dtype; gradients are summed in fp32. `reshard=False`
+    keeps gathered weights from forward to backward.
+    """
     decoder = loss.decoder
     policy = MixedPrecisionPolicy(param_dtype=recipe.compute, reduce_dtype=torch.float32)
     units: list[nn.Module] = [*decoder.model.layers]
