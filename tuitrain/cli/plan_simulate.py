@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from tuitrain_planners import ModelShape, Plan, PlanRequest
 
 TIMEOUT_S: Final = 900
-CAN: Final = "one device, or --zero 3 over several, with --framework tuitrain and every weight trained"
+CAN: Final = (
+    "it can: one device, or --zero 3 over several, with --framework tuitrain; --zero 3 with --framework fsdp2-hf; "
+    "every weight trained"
+)
+FRAMEWORKS: Final = {"tuitrain": ("plain", "chunked"), "fsdp2-hf": ("plain",)}
+"""Simulated software, and its loss heads."""
 _SIZES: Final = (
     "architecture", "vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_size",
     "tie_embeddings", "max_seq_len",
 )  # fmt: skip
-_NATIVE: Final = ("llama", "qwen3", "nanochat")
+_FAMILIES: Final = {False: ("llama", "qwen3", "nanochat"), True: ("llama", "qwen3")}
+"""Whether of transformers: the families simulated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,9 +61,9 @@ def simulate(planned: Plan) -> dict[str, Any]:
 def simulation_request(request: PlanRequest) -> dict[str, Any]:
     """The request `trainer.simulate` reads; UsageError, naming what can be simulated, for all it cannot."""
     if problem := _cannot(request):
-        raise UsageError(f"--simulate cannot run {problem} yet", CAN)
+        raise UsageError(f"--simulate cannot run {problem}", CAN)
     return {
-        "shape": {name: getattr(request.shape, name) for name in _SIZES},
+        "shape": shape_fields(request.shape),
         "seq_len": request.seq_len,
         "micro_batch": request.micro_batch,
         "grad_accum": request.grad_accum,
@@ -67,8 +73,14 @@ def simulation_request(request: PlanRequest) -> dict[str, Any]:
         "loss": request.loss_head,
         "ranks": request.mesh.dp,
         "reshard": request.reshard,
+        "framework": request.framework,
         "device": request.hardware.kind,
     }
+
+
+def shape_fields(shape: ModelShape) -> dict[str, Any]:
+    """The fields of a DecoderShape."""
+    return {name: getattr(shape, name) for name in _SIZES}
 
 
 def compare(planned: Plan, found: dict[str, Any]) -> list[Row]:
@@ -96,19 +108,22 @@ def show_simulation(found: dict[str, Any]) -> None:
     show()
     show_table(["phase", "planned", "traced", "difference"], rows, right=(1, 2, 3))
     show(
-        f"\ntraced in {found['seconds']:.1f} s: one step of the trainer on {found['tensors']}, torch {found['torch']}; "
+        f"\ntraced in {found['seconds']:.1f} s: a step on {found['tensors']}, torch {found['torch']}; "
         "both without context and workspaces"
     )
 
 
 def _cannot(request: PlanRequest) -> str | None:
     """What of the layout is not simulated; None: all of it is."""
-    mesh, cut = request.mesh, request.mesh
-    axes = [f"{name} {getattr(cut, name)}" for name in ("tp", "pp", "cp", "ep") if getattr(cut, name) > 1]
+    mesh, shape, framework = request.mesh, request.shape, request.framework
+    transformers = framework == "fsdp2-hf"
+    axes = [f"{name} {getattr(mesh, name)}" for name in ("tp", "pp", "cp", "ep") if getattr(mesh, name) > 1]
+    devices = f"{mesh.dp} device{'s' if mesh.dp > 1 else ''}"
     checks = {
-        f"the framework {request.framework}": request.framework != "tuitrain",
+        f"--framework {framework}": framework not in FRAMEWORKS,
         " ".join(axes): bool(axes),
-        f"ZeRO-{request.zero} on {mesh.dp} devices": (request.zero == 3) != (mesh.dp > 1),
+        f"ZeRO-{request.zero} on {devices}": (request.zero == 3) != (mesh.dp > 1),
+        f"{framework} on one device": transformers and mesh.dp == 1,
         "groups that share states": request.shard_group is not None,
         f"offload {request.offload}": request.offload != "none",
         f"attention {request.attention}": request.attention != "flash",
@@ -118,25 +133,25 @@ def _cannot(request: PlanRequest) -> str | None:
         f"optimizer {request.optimizer}": request.optimizer not in ("adamw", "muon"),
         "muon under ZeRO-3": request.optimizer == "muon" and mesh.dp > 1,
         f"precision {request.precision}": request.precision not in ("fp32", "bf16-mixed", "fp16-mixed", "bf16-pure"),
-        f"loss {request.loss_head}": request.loss_head not in ("plain", "chunked"),
-        f"recompute {request.recompute}": request.recompute not in ("none", "selective", "full"),
-        f"{request.shape.name}: the trainer's decoder is {', '.join(_NATIVE)}, not this": not _is_native(request.shape),
+        f"loss {request.loss_head} with {framework}": request.loss_head not in FRAMEWORKS.get(framework, ()),
+        f"recompute {request.recompute} with {framework}": request.recompute
+        not in (("none", "full") if transformers else ("none", "selective", "full")),
+        f"{shape.name} with {framework}: it is not a plain {' or '.join(families := _FAMILIES[transformers])} model;": not (
+            shape.architecture in families and _is_plain(shape)
+        ),
     }
     return next((what for what, is_so in checks.items() if is_so), None)
 
 
-def _is_native(shape: ModelShape) -> bool:
-    """Whether the trainer's decoder can have this shape: one of its families, with nothing of others."""
+def _is_plain(shape: ModelShape) -> bool:
+    """Whether the shape is its family's, with no part of another."""
     import dataclasses
 
     from tuitrain_planners import FAMILIES
-    from tuitrain_planners.shapes import ModelShape as Shape
 
-    if shape.architecture not in _NATIVE:
-        return False
-    plain = {each.name: each.default for each in dataclasses.fields(Shape) if each.default is not dataclasses.MISSING}
+    plain = {each.name: each.default for each in dataclasses.fields(shape) if each.default is not dataclasses.MISSING}
     expected = {**plain, **FAMILIES[shape.architecture]}
-    return all(getattr(shape, name) == value for name, value in expected.items() if name not in (*_SIZES, "name"))
+    return all(getattr(shape, name) == value for name, value in expected.items() if name not in _SIZES)
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import sys
 import time
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -27,23 +27,20 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from tuitrain.config.schema import OptimSection
-from tuitrain.model.decoder import Decoder
 from tuitrain.model.shape import DecoderShape
 from tuitrain.trainer.as_on_cuda import as_on_cuda
 from tuitrain.trainer.batches import MicroBatch
 from tuitrain.trainer.guards import StepGuard
 from tuitrain.trainer.live_bytes import LiveBytes, Moment
-from tuitrain.trainer.losses import LanguageModelLoss
 from tuitrain.trainer.optim import Optimizers
 from tuitrain.trainer.parallel.world import World
-from tuitrain.trainer.parallel.zero import apply_zero3
 from tuitrain.trainer.precision import RECIPES
 from tuitrain.trainer.scaler import LossScaler
+from tuitrain.trainer.simulated import Parts, from_transformers, native, shard
 from tuitrain.trainer.step import train_step
 
 STEPS: Final = 2
 PHASES: Final = ("forward", "loss", "backward_start", "backward_middle", "backward_end", "backward_embedding", "optimizer")
-LOGIT_SOFTCAP: Final = 15.0
 CPU: Final = torch.device("cpu")
 
 
@@ -65,6 +62,8 @@ class Request:
     ranks: int = 1
     """Devices that share all states (ZeRO-3); 1: one device with everything."""
     reshard: bool = True
+    framework: str = "tuitrain"
+    """tuitrain: the trainer's decoder. fsdp2-hf: transformers' class, llama or qwen3, with its own loss; ranks above 1."""
     device: str = "gpu"
     """gpu | cpu: whose kernels."""
 
@@ -112,23 +111,23 @@ def _trace(request: Request, mesh: DeviceMesh | None) -> dict[str, Moment]:
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         if request.device == "gpu":
             stack.enter_context(as_on_cuda())
-        loss = _model(request, kind.weights, kind.compute)
-        whole_shapes = {parameter.shape for parameter in loss.parameters() if parameter.ndim == 2}
+        parts = _parts(request)
+        whole_shapes = {parameter.shape for parameter in parts.module.parameters() if parameter.ndim == 2}
         if mesh is not None:
-            apply_zero3(loss, mesh, kind, reshard=request.reshard)
-        optimizers = Optimizers(loss.decoder, _optim_section(request.optimizer), device=CPU)
+            shard(parts, mesh, kind, reshard=request.reshard)
+        optimizers = Optimizers(parts.model, _optim_section(request.optimizer), device=CPU)
         tokens = torch.zeros(request.micro_batch, request.seq_len, dtype=torch.long)
         batches = [_micro_batch(tokens) for _ in range(request.grad_accum)]
         stack.enter_context(live)
         rows = request.micro_batch * request.seq_len
         live.gradient_shapes = {shape for shape in whole_shapes if shape[0] != rows}
-        live.mark(loss.parameters(), "weights")
+        live.mark(parts.module.parameters(), "weights")
         live.mark((tensor for batch in batches for tensor in (batch.tokens, batch.targets)), "buffers")
-        _watch(live, loss, optimizers)
+        _watch(live, parts, optimizers)
         for _ in range(STEPS):
             live.forget()
             train_step(
-                loss,
+                parts.module,
                 optimizers,
                 batches,
                 world,
@@ -143,18 +142,11 @@ def _trace(request: Request, mesh: DeviceMesh | None) -> dict[str, Moment]:
         return live.moments()
 
 
-def _model(request: Request, weights: torch.dtype, compute: torch.dtype) -> LanguageModelLoss:
-    shape = DecoderShape(**request.shape)
-    if shape.architecture == "nanochat":
-        shape = replace(shape, logit_softcap=LOGIT_SOFTCAP)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(weights)  # fake parameters cannot be cast afterwards
-    try:
-        decoder = Decoder(shape, compute_dtype=compute)
-    finally:
-        torch.set_default_dtype(before)
-    decoder.recompute = request.recompute
-    return LanguageModelLoss(decoder, head=request.loss)
+def _parts(request: Request) -> Parts:
+    shape, kind = DecoderShape(**request.shape), RECIPES[request.precision]
+    if request.framework == "fsdp2-hf":
+        return from_transformers(shape, kind, recompute=request.recompute)
+    return native(shape, kind, recompute=request.recompute, loss=request.loss)
 
 
 def _optim_section(kind: str) -> OptimSection:
@@ -165,7 +157,7 @@ def _micro_batch(tokens: Tensor) -> MicroBatch:
     return MicroBatch(tokens=tokens.clone(), targets=tokens.clone(), valid=tokens.numel())
 
 
-def _watch(live: LiveBytes, loss: LanguageModelLoss, optimizers: Optimizers) -> None:
+def _watch(live: LiveBytes, parts: Parts, optimizers: Optimizers) -> None:
     """Hooks that tell `live` where the step is. They change nothing in it."""
 
     def enter(phase: str, category: str = "activations") -> None:
@@ -179,11 +171,11 @@ def _watch(live: LiveBytes, loss: LanguageModelLoss, optimizers: Optimizers) -> 
         at_gradient_of(args[0], "backward_start")
         enter("loss", "head")
 
-    layers = list(loss.decoder.model.layers)
+    layers = parts.layers
     # First of all pre-hooks, FSDP2's included: its reduction of a unit then still belongs to the unit's own phase.
-    loss.register_forward_pre_hook(lambda *_: enter("forward", "buffers"), prepend=True)
-    loss.decoder.model.embed_tokens.register_forward_pre_hook(lambda *_: enter("forward"), prepend=True)
-    loss.loss_head.register_forward_pre_hook(before_head, prepend=True)
+    parts.module.register_forward_pre_hook(lambda *_: enter("forward", "buffers"), prepend=True)
+    parts.embedding.register_forward_pre_hook(lambda *_: enter("forward"), prepend=True)
+    parts.head.register_forward_pre_hook(before_head, prepend=True)
     layers[0].register_forward_pre_hook(lambda _, args: at_gradient_of(args[0], "backward_embedding"), prepend=True)
     for index, layer in enumerate(layers):
         phase = "backward_end" if index == 0 else "backward_start" if index == len(layers) - 1 else "backward_middle"
