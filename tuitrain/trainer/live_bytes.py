@@ -39,7 +39,7 @@ class Moment:
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Enter inside the fake mode. `phase` and `category` are set from outside as the step goes on."""
+    """Enter inside the fake mode. Somebody outside says, by `enter`, where the step is."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -48,7 +48,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Shapes that, made in backward, can only be gradients of weights."""
         self.total = 0
         self._log: list[tuple[int, int, str, str]] = []  # storage, bytes more or less, phase, operator
-        self._categories: dict[int, str] = {}
+        self._categories: dict[int, str] = {0: ""}  # 0 is no storage: a phase began
         self._sizes: dict[int, int] = {}
         self._known: dict[int, tuple[int, weakref.ref[Any]]] = {}
         self._count = self._muted = 0
@@ -78,6 +78,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         torch.UntypedStorage.resize_ = self._resize  # type: ignore[method-assign]
         ShardingPropagator._propagate_tensor_meta_non_cached = self._propagate  # type: ignore[method-assign]
         super().__exit__(*raised)  # type: ignore[no-untyped-call]
+
+    def enter(self, phase: str, category: str) -> None:
+        """From now on it is `phase`, and what is made is `category` unless it is known to be something else."""
+        self.phase, self.category = phase, category
+        self._log.append((0, 0, phase, "what was there"))
 
     def mark(self, tensors: Iterable[Tensor | None], category: str) -> None:
         """These are `category`, and were from the beginning."""

@@ -161,7 +161,7 @@ def _watch(live: LiveBytes, parts: Parts, optimizers: Optimizers) -> None:
     """Hooks that tell `live` where the step is. They change nothing in it."""
 
     def enter(phase: str, category: str = "activations") -> None:
-        live.phase, live.category = phase, category
+        live.enter(phase, category)
 
     def at_gradient_of(tensor: Tensor, phase: str) -> None:
         if tensor.requires_grad and torch._C._current_graph_task_id() == -1:  # not while a checkpoint recomputes
