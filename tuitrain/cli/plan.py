@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="plan")
 
 
-OF_A_CONFIG = {"model", "overrides", "gpu", "explain", "as_json", "markdown", "html"}
+OF_A_CONFIG = {"model", "overrides", "gpu", "explain", "simulate", "as_json", "markdown", "html"}
 """What `plan CONFIG.toml` reads; everything else stands in the file."""
 
 
@@ -81,6 +81,9 @@ def plan(
     explain: Annotated[
         str | None, typer.Option(help="Print how one number comes about, for example memory.peak_bytes; `all` lists them.")
     ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Run the trainer's step on tensors without memory too: traced beside planned.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
     html: Annotated[bool, typer.Option("--html", help="The plan as one self-contained page: --html > plan.html")] = False,
@@ -112,7 +115,8 @@ def plan(
             planned = make_plan(replace(request, tokens=_affordable(request, hours)))
         else:
             planned, reasons = best_for_hours(request, hours)
-    _print(planned, explain=explain, as_json=as_json, markdown=markdown, html=html)
+    found = _simulation(planned, explain=explain, markdown=markdown, html=html) if simulate else None
+    _print(planned, explain=explain, as_json=as_json, markdown=markdown, html=html, simulation=found)
     if reasons and not (as_json or markdown or html or explain):
         show("\n".join(("", "why this model", *(f"  {each}" for each in reasons))))
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
@@ -253,7 +257,18 @@ def _plan_of_config(path: Path, overrides: list[str], gpu: str | None) -> Plan:
     return plan_for_run(resolved, hardware=hardware).plan
 
 
-def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool, html: bool) -> None:
+def _simulation(planned: Plan, *, explain: str | None, markdown: bool, html: bool) -> dict[str, Any]:
+    from tuitrain.cli.plan_simulate import simulate
+    from tuitrain.errors import UsageError
+
+    if explain is not None or markdown or html:
+        raise UsageError("--simulate prints a table, or JSON with --json", "leave --explain, --markdown and --html out")
+    return simulate(planned)
+
+
+def _print(
+    planned: Plan, *, explain: str | None, as_json: bool, markdown: bool, html: bool, simulation: dict[str, Any] | None
+) -> None:
     from tuitrain.cli.output import show, show_json
     from tuitrain.errors import UsageError
     from tuitrain_planners import figures, to_dict, to_html, to_markdown, to_text
@@ -272,10 +287,14 @@ def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool,
                 f"no number {explain!r} in a plan", f"did you mean {' or '.join(near)}?" if near else "--explain all lists them"
             )
     elif as_json:
-        show_json(to_dict(planned))
+        show_json({**to_dict(planned), **({} if simulation is None else {"simulation": simulation})})
     elif html:
         show(to_html(planned))
     elif markdown:
         show(to_markdown(planned))
     else:
         show(to_text(planned))
+        if simulation is not None:
+            from tuitrain.cli.plan_simulate import show_simulation
+
+            show_simulation(simulation)
