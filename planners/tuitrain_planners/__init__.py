@@ -6,6 +6,16 @@ Quantity tells the formula, inputs and source behind it.
 
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
+from tuitrain_planners.calibrate import (
+    Calibration,
+    Correction,
+    Refusal,
+    Sample,
+    calibrate,
+    corrected,
+    counted_peak_bytes,
+    runtime_bytes,
+)
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.dial import by_depth, by_parameters
 from tuitrain_planners.economy import GRIDS, Economy, grid
@@ -67,8 +77,10 @@ __all__ = [
     "Adapter",
     "Band",
     "Budget",
+    "Calibration",
     "Candidate",
     "CompileGain",
+    "Correction",
     "DeviceMemory",
     "Economy",
     "Experts",
@@ -86,6 +98,8 @@ __all__ = [
     "Precision",
     "Quantity",
     "Rate",
+    "Refusal",
+    "Sample",
     "SlidingWindow",
     "Source",
     "StepMemory",
@@ -96,8 +110,11 @@ __all__ = [
     "by_parameters",
     "by_precision",
     "by_stage",
+    "calibrate",
     "compute_optimal",
+    "corrected",
     "count_parameters",
+    "counted_peak_bytes",
     "depth_candidates",
     "device_memory",
     "effective_data",
@@ -132,6 +149,7 @@ __all__ = [
     "predicted_loss",
     "preset_names",
     "recipe",
+    "runtime_bytes",
     "shape_from_hf",
     "step_memory",
     "to_dict",

@@ -30,7 +30,10 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         chunk_rows=request.chunk_rows,
         sharding=request.sharding(zero),
     )
-    return device_memory(step, kind=kind, capacity_bytes=request.hardware.memory_bytes, compiled=request.compiled)
+    hardware, compiled = request.hardware, request.compiled
+    return device_memory(
+        step, kind=kind, capacity_bytes=hardware.memory_bytes, compiled=compiled, measured=hardware.memory_correction
+    )
 
 
 def by_stage(request: PlanRequest) -> tuple[DeviceMemory, ...]:

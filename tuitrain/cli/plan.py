@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tuitrain.cli import plan_calibrate
 from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ group = typer.Typer(cls=DefaultCommand, help="Every number of a training run bef
 def register(app: typer.Typer) -> None:
     """Add `plan MODEL`, and the commands beside it."""
     group.command(DEFAULT_COMMAND, hidden=True)(plan)
+    group.command("calibrate")(plan_calibrate.calibrate)
     app.add_typer(group, name="plan")
 
 
