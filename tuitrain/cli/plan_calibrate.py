@@ -26,6 +26,7 @@ def calibrate(
 ) -> int:
     """Correct this machine's plans by what its finished runs measured: tokens/s, peak memory, power. Shows before and after."""
     from tuitrain.cli.context import store
+    from tuitrain.cli.diagnostics import say
     from tuitrain.cli.output import show, show_json
     from tuitrain.errors import EXIT_OK, UsageError
     from tuitrain.runs.calibrating import calibrate_from_runs
@@ -40,6 +41,8 @@ def calibrate(
         keys = undo_calibration()
         show_json({"undone": keys}) if as_json else show("\n".join(f"taken back: {_device(key)}" for key in keys))
         return EXIT_OK
+    if remeasure:
+        say("measuring this machine again: some seconds for every precision it has trained in; close other programs")
     outcome = calibrate_from_runs(store(), this_machine(), remeasure=remeasure)
     learnt = any(each.calibration for each in outcome.learnt.values())
     if not learnt and not outcome.replaced_rates:
@@ -69,6 +72,8 @@ def _tell(outcome: Outcome, *, written: bool) -> None:
         header += ["power planned", "measured", "after"] if power else []
         show_table(header, [_row(each, power=power) for each in outcome.runs], right=range(1, len(header)))
         show("")
+        if not power:
+            say("power: no run recorded it; plans keep the assumed share of the rated power")
     for key, learnt in outcome.learnt.items():
         for line in _corrections(learnt.calibration):
             show(f"{_device(key)}: {line}")
