@@ -7,6 +7,16 @@ Quantity tells the formula, inputs and source behind it.
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.attention import attention_pairs_per_token
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
+from tuitrain_planners.calibrate import (
+    Calibration,
+    Correction,
+    Refusal,
+    Sample,
+    calibrate,
+    corrected,
+    counted_peak_bytes,
+    runtime_bytes,
+)
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.device_names import find_device
 from tuitrain_planners.dial import by_depth, by_parameters
@@ -75,8 +85,10 @@ __all__ = [
     "Adapter",
     "Band",
     "Budget",
+    "Calibration",
     "Candidate",
     "CompileGain",
+    "Correction",
     "DeviceMemory",
     "Economy",
     "Experts",
@@ -96,7 +108,9 @@ __all__ = [
     "Precision",
     "Quantity",
     "Rate",
+    "Refusal",
     "Reliability",
+    "Sample",
     "SlidingWindow",
     "Source",
     "StepMemory",
@@ -111,8 +125,11 @@ __all__ = [
     "by_parameters",
     "by_precision",
     "by_stage",
+    "calibrate",
     "compute_optimal",
+    "corrected",
     "count_parameters",
+    "counted_peak_bytes",
     "depth_candidates",
     "device_memory",
     "effective_data",
@@ -150,6 +167,7 @@ __all__ = [
     "predicted_loss",
     "preset_names",
     "recipe",
+    "runtime_bytes",
     "shape_from_hf",
     "step_memory",
     "to_dict",

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuitrain.cli import plan_calibrate
 from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
+from tuitrain.cli.plan_input import (
+    MOST_DEPTH,
+    MOST_HOURS,
+    MOST_PARAMETERS,
+    MOST_TOKENS,
+    MOST_USD,
+    count_within,
+    refuse_count,
+    refuse_not_within,
+    refuse_several,
+    shape_of_file,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from tuitrain_planners import Hardware, Host, ModelShape, Plan, PlanRequest
@@ -20,6 +33,7 @@ group = typer.Typer(cls=DefaultCommand, help="Every number of a training run bef
 def register(app: typer.Typer) -> None:
     """Add `plan MODEL`, and the commands beside it."""
     group.command(DEFAULT_COMMAND, hidden=True)(plan)
+    group.command("calibrate")(plan_calibrate.calibrate)
     app.add_typer(group, name="plan")
 
 
@@ -49,7 +63,7 @@ def plan(
     hours: Annotated[
         float | None, typer.Option(help="Length of the run as a time. Without a MODEL: the best one for this time.")
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="Devices, each working on its part of the batch.")] = 1,
+    gpus: Annotated[int, typer.Option(help="Devices, each working on its part of the batch.")] = 1,
     zero: Annotated[
         str, typer.Option(help="ZeRO stage 0, 1, 2 or 3; `all`: the lowest that fits, and the table of all of them.")
     ] = "0",
@@ -96,6 +110,12 @@ def plan(
     from tuitrain_planners import plan as make_plan
 
     _refuse_contradictions(context, model, overrides, params=params, hours=hours, tokens=tokens, zero=zero)
+    refuse_several({"--explain": explain is not None, "--json": as_json, "--markdown": markdown, "--html": html})
+    for name, count in (("--gpus", gpus), ("--seq", seq), ("--micro-batch", micro_batch), ("--accum", accum)):
+        refuse_count(name, count)
+    refuse_not_within("--hours", hours, MOST_HOURS)
+    refuse_not_within("--price", price, MOST_USD)
+    refuse_not_within("--kwh-price", kwh_price, MOST_USD)
     reasons: tuple[str, ...] = ()
     if model is not None and model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
@@ -133,7 +153,7 @@ def _refuse_contradictions(
         raise UsageError(
             "plan needs a MODEL, --params SIZE, or --hours to find one", "tuitrain plan llama-3-8b --gpu h100-80gb"
         )
-    if hours is not None and not hours > 0:
+    if hours is not None and hours <= 0:
         raise UsageError(f"--hours {hours:g}", "a positive time")
     if zero == "all" and model is None and params is None:
         raise UsageError(
@@ -162,14 +182,14 @@ def _request(
     recompute: str, loss: str | None, tokens: str | None, law: str, gpus: int, framework: str, reshard: bool,
 ) -> PlanRequest:  # fmt: skip
     from tuitrain.runs.compiler import unavailable
-    from tuitrain_planners import Mesh, PlanRequest, loss_law, parse_count
+    from tuitrain_planners import Mesh, PlanRequest, loss_law
     from tuitrain_planners import framework as find_framework
 
     hardware = _hardware(gpu, precision)
     return PlanRequest(
         shape=shape,
         hardware=hardware,
-        seq_len=seq or min(shape.max_seq_len, 2048),
+        seq_len=min(shape.max_seq_len, 2048) if seq is None else seq,
         micro_batch=micro_batch,
         grad_accum=accum,
         precision=precision,
@@ -179,7 +199,7 @@ def _request(
         mesh=Mesh(dp=gpus),
         framework=framework,
         reshard=reshard,
-        tokens=parse_count(tokens) if tokens else None,
+        tokens=None if tokens is None else count_within("--tokens", tokens, MOST_TOKENS),
         law=loss_law(law),
         compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
         host=_host(gpu),
@@ -199,25 +219,29 @@ def _shape(model: str | None, params: str | None) -> ModelShape:
     import re
 
     from tuitrain.runs.home import presets_dir
-    from tuitrain_planners import by_depth, by_parameters, find_shape, parse_count, shape_from_hf
+    from tuitrain_planners import by_depth, by_parameters, find_shape
 
     if params is not None:
-        return by_parameters(parse_count(params))
+        return by_parameters(count_within("--params", params, MOST_PARAMETERS))
     if model is None:
         return by_depth(1, 32_768, "llama")  # what --hours replaces
-    if dial := re.fullmatch(r"d(\d+)", model):
-        return by_depth(int(dial[1]), 32_768)
-    path = Path(model).expanduser()
-    if model.endswith(".json") or (path.is_dir() and (path / "config.json").exists()):
-        return shape_from_hf(path)
-    return find_shape(presets_dir() / "models", model)
+    if dial := re.fullmatch(r"d([0-9]+)", model):
+        return by_depth(int(count_within("depth", dial[1], MOST_DEPTH)), 32_768)
+    return shape_of_file(model) or find_shape(presets_dir() / "models", model)
 
 
 def _affordable(request: PlanRequest, hours: float) -> float:
-    """Tokens of the time, at least one step."""
-    from tuitrain_planners import tokens_for
+    """Tokens of the time. PlanError when it is not enough for one step."""
+    from tuitrain_planners import PlanError, tokens_for
 
-    return max(tokens_for(request, hours * 3600).value, request.tokens_per_step().value)
+    tokens, per_step = tokens_for(request, hours * 3600).value, request.tokens_per_step().value
+    if tokens < per_step:
+        raise PlanError(
+            f"--hours {hours:g} are {tokens:.0f} tokens here, and one step is {per_step:.0f}",
+            "a longer time, or a smaller batch",
+            kind="fit",
+        )
+    return tokens
 
 
 def _stage(request: PlanRequest, zero: str) -> int:
