@@ -4,7 +4,7 @@ Start with `plan(PlanRequest(...))` for one run and `fit_to_time(...)` for the b
 Quantity tells the formula, inputs and source behind it.
 """
 
-from tuitrain_planners.adapters import Adapter
+from tuitrain_planners.adapters import ALL_LINEAR, Adapter
 from tuitrain_planners.attention import attention_pairs_per_token
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
 from tuitrain_planners.calibrate import (
@@ -68,6 +68,7 @@ from tuitrain_planners.units import (
 )
 
 __all__ = [
+    "ALL_LINEAR",
     "BIBLIOGRAPHY",
     "BY_DEPTH",
     "CONVENTIONS",
