@@ -40,7 +40,7 @@ from tuitrain_planners.plan import Plan, plan
 from tuitrain_planners.precision import RECIPES, Precision, recipe
 from tuitrain_planners.presets import find_hardware, find_shape, load_hardware, load_law, load_shape, preset_names
 from tuitrain_planners.quantity import Band, Quantity
-from tuitrain_planners.report import figures, to_dict, to_markdown, to_text
+from tuitrain_planners.report import figures, to_dict
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.scaling import (
     compute_optimal,
@@ -50,6 +50,7 @@ from tuitrain_planners.scaling import (
     predicted_loss,
     training_verdict,
 )
+from tuitrain_planners.screen import to_markdown, to_text
 from tuitrain_planners.shapes import ModelShape, native_gap
 from tuitrain_planners.sources import BIBLIOGRAPHY, Source
 from tuitrain_planners.storage import Host, Storage

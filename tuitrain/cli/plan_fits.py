@@ -46,11 +46,12 @@ def presets_that_fit(asked: Asked) -> int:
     ]
     last = f"in {asked.hours:g} h" if asked.hours is not None else "10M tokens"
     show_table(["model", "parameters", "memory", "", "speed", last], rows, right=(1, 2, 4, 5))
-    first = fitting[0].request
+    first, named = fitting[0].request, hardware.title or hardware.name
     show(
-        f"\n{asked.method} on {hardware.title or hardware.name} ({format_bytes(hardware.memory_bytes)}): {len(fitting)} of "
-        f"{len(plans)} presets fit, at sequence {first.seq_len} x micro-batch {first.micro_batch}, recompute {first.recompute}, "
-        f"loss head {first.loss_head}\nshow one: tuitrain plan {first.shape.name} --gpu {hardware.name} --method {asked.method}"
+        f"\n{asked.method} on {named} ({format_bytes(hardware.memory_bytes)}): {len(fitting)} of {len(plans)} presets fit, at "
+        f"sequence {first.seq_len} x micro-batch {first.micro_batch}, recompute {first.recompute}, "
+        f"loss head {first.loss_head}\n"
+        f"show one: tuitrain plan {first.shape.name} --gpu {hardware.name} --method {asked.method}"
     )
     return EXIT_OK
 
