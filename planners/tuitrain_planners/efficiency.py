@@ -1,0 +1,120 @@
+"""Which share of a datasheet's figures training reaches, by cause. Every constant of the time model stands here.
+
+Causes, and what they act on:
+
+    generation   ceiling of large matrix products by dtype; rate of the attention kernel     peak FLOP/s
+    edges        products with short sides fill the device less                              each product
+    software     written-out operations move more bytes than fused ones                      memory traffic
+    host         every layer and pass launches kernels, which takes the host a while         small micro-batches
+    network      share of a link that collectives reach; what cannot be hidden; stragglers   several devices
+
+Constants are fitted to published runs once, for all runs together and never per run: `benchmarks/fit_throughput.py` names the
+sources it fits and those it holds out, and planners/README.md gives the error on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from tuitrain_planners.hardware import Hardware
+
+FIT: Final = "fit: published runs of llm-foundry, InternEvo, BigScience and Qwen; held out: all other sources (README)"
+SOFTWARE: Final = ("eager", "compiled", "fused")
+"""eager: one kernel per operation; compiled: torch.compile; fused: hand-fused kernels (Megatron-Core, TransformerEngine, llm.c)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation:
+    """What one generation of devices reaches of its peaks."""
+
+    name: str
+    gemm: Mapping[str, float]
+    """Ceiling of large matrix products by dtype, as a share of the dense peak."""
+    attention: float
+    """Share of the 16-bit peak that a fused attention kernel reaches on the products it computes."""
+    attention_newest: float
+    """The same for the vendor's newest kernel (cuDNN, FlashAttention-3)."""
+    source: str
+
+
+def _gemm(**shares: float) -> Mapping[str, float]:
+    return MappingProxyType(shares)
+
+
+GENERATIONS: Final[Mapping[str, Generation]] = MappingProxyType({
+    "ampere": Generation(
+        name="ampere", gemm=_gemm(bf16=0.80, fp16=0.80, tf32=0.75, fp32=0.85), attention=0.40, attention_newest=0.50, source=FIT
+    ),
+    "hopper": Generation(
+        name="hopper", gemm=_gemm(bf16=0.68, fp16=0.68, fp8=0.60, tf32=0.6, fp32=0.8), attention=0.27, attention_newest=0.5,
+        source=FIT,
+    ),
+    "blackwell": Generation(
+        name="blackwell", gemm=_gemm(bf16=0.68, fp16=0.68, fp8=0.60, fp4=0.5, tf32=0.6, fp32=0.8), attention=0.3,
+        attention_newest=0.45, source=FIT,
+    ),
+    "other": Generation(
+        name="other", gemm=_gemm(bf16=0.7, fp16=0.7, fp8=0.6, fp4=0.5, tf32=0.65, fp32=0.8), attention=0.35,
+        attention_newest=0.45, source="assumption: between the generations that runs were published for",
+    ),
+})  # fmt: skip
+
+_GENERATION_OF: Final = {
+    "a10": "ampere", "a100": "ampere", "a800": "ampere", "a6000": "ampere", "rtx-30": "ampere",
+    "h100": "hopper", "h200": "hopper", "h800": "hopper", "h20": "hopper", "gh200": "hopper",
+    "b200": "blackwell", "gb200": "blackwell", "b300": "blackwell", "gb300": "blackwell",
+}  # fmt: skip
+"""Generation by the first part of a preset's name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Efficiency:
+    """The constants that do not depend on the device."""
+
+    generations: Mapping[str, Generation] = field(default_factory=lambda: GENERATIONS)
+    edge: float = 100.0
+    """Elements lost at the edges: a product of sides m, n, k takes 1 + edge (1/m + 1/n + 1/k) times as long as its FLOP say."""
+    bandwidth: float = 0.80
+    """Share of the memory bandwidth that elementwise kernels reach."""
+    traffic: Mapping[str, float] = field(default_factory=lambda: {"eager": 1.0, "compiled": 0.5, "fused": 0.6})
+    """Bytes moved by elementwise work, relative to one kernel per operation."""
+    logit_bytes: float = 34.0
+    """Bytes moved per logit by an unfused cross-entropy, forward and backward."""
+    host_s: Mapping[str, float] = field(default_factory=lambda: {"eager": 0.6e-3, "compiled": 0.2e-3, "fused": 0.3e-3})
+    """Seconds the host takes to launch one pass of one layer."""
+    adapter_host: float = 2.5
+    """How many times as long with adapters beside every matrix."""
+    naive_bytes: float = 22.0
+    """Bytes moved per attention score, forward and backward, where scores are written out."""
+    link: float = 0.75
+    """Share of a link's bandwidth that collectives reach."""
+    latency_s: float = 15e-6
+    """Seconds one collective of a tensor-parallel group takes before its first byte."""
+    exposed: float = 0.15
+    """Share of overlapped communication that costs time all the same."""
+    straggling: float = 0.015
+    """Spread of step times between machines, as a share: a step waits for the slowest."""
+    dequantise_bytes: Mapping[str, float] = field(
+        default_factory=lambda: {"int4-gptq": 25.0, "int8": 5.0, "nf4": 4.6, "nf4-dq": 4.6}
+    )
+    """Bytes moved to unpack one frozen weight, each pass."""
+
+    def generation(self, hardware: Hardware) -> Generation:
+        """Of a device, by the name of its preset."""
+        return self.generations[generation_name(hardware)]
+
+
+def generation_name(hardware: Hardware) -> str:
+    """`other` where no runs were published."""
+    name = hardware.name.lower()
+    first = name.split("-")[0]
+    if first in _GENERATION_OF:
+        return _GENERATION_OF[first]
+    return next((each for prefix, each in _GENERATION_OF.items() if "-" in prefix and name.startswith(prefix)), "other")
+
+
+PUBLISHED: Final = Efficiency()
+"""The constants as fitted."""
