@@ -34,32 +34,40 @@ FALLBACK_NETWORK_BYTES_PER_S = 3.125e9
 
 
 def sent_bytes(
-    shape: ModelShape, precision: Precision, sharding: Sharding, *, micro_steps: int, parameters: Quantity | None = None
+    shape: ModelShape,
+    precision: Precision,
+    sharding: Sharding,
+    *,
+    micro_steps: int,
+    parameters: Quantity | None = None,
+    trained: Quantity | None = None,
 ) -> Quantity:
-    """Bytes one rank sends along the data axis per optimizer step; of `parameters` where it holds only a part."""
-    n, p = sharding.ranks, count_parameters(shape) if parameters is None else parameters
+    """Bytes one rank sends along the data axis per optimizer step: of `parameters` where it holds only a part, gradients of
+    `trained` where not all of them are."""
+    n, held = sharding.ranks, count_parameters(shape) if parameters is None else parameters
+    moving = held if trained is None else trained
     if n == 1:
         return given("bytes sent per step", 0, "bytes", "definition")
     states = sharding.framework.states(precision)
     wide = states.matrix.grad if sharding.framework.sixteen_bit_states else REDUCE_BYTES
 
-    def part(name: str, times: int, each: int, repeats: int = 1) -> Quantity:
+    def part(name: str, p: Quantity, times: int, each: int, repeats: int = 1) -> Quantity:
         value = repeats * times * (n - 1) / n * each * p.value
         return derived(
             name, value, "bytes", "m * times * (n - 1) / n * each * N", "zero2019", m=repeats, times=times, n=n, each=each, N=p
         )
 
     if sharding.stage < 2:
-        parts = [part("all-reduce of gradients", 2, wide)]
+        parts = [part("all-reduce of gradients", moving, 2, wide)]
         if sharding.stage == 1:
-            parts.append(part("all-gather of new weights", 1, states.matrix.weight))
+            parts.append(part("all-gather of new weights", moving, 1, states.matrix.weight))
         return total("bytes sent per step", parts)
     gathers = 1 if sharding.keeps_gathered else 2
     return total(
         "bytes sent per step",
         (
-            part("all-gather of weights", gathers, precision.compute_bytes, micro_steps),
-            part("reduce-scatter of gradients", 1, wide, micro_steps),
+            part("all-gather of weights", held, gathers, precision.compute_bytes, micro_steps),
+            part("reduce-scatter of gradients", moving, 1, wide, micro_steps),
         ),
     )
 

@@ -21,7 +21,9 @@ from typing import Final
 
 from tuitrain_planners.hardware import Hardware
 
-FIT: Final = "fit: published runs of llm-foundry, InternEvo, BigScience and Qwen; held out: all other sources (README)"
+FIT: Final = (
+    "fit: 252 published runs of llm-foundry, InternEvo, BigScience, Qwen and Megatron-Bridge; held out: 47 runs of 12 other sources"
+)
 SOFTWARE: Final = ("eager", "compiled", "fused")
 """eager: one kernel per operation; compiled: torch.compile; fused: hand-fused kernels (Megatron-Core, TransformerEngine, llm.c)."""
 
@@ -46,25 +48,34 @@ def _gemm(**shares: float) -> Mapping[str, float]:
 
 GENERATIONS: Final[Mapping[str, Generation]] = MappingProxyType({
     "ampere": Generation(
-        name="ampere", gemm=_gemm(bf16=0.80, fp16=0.80, tf32=0.75, fp32=0.85), attention=0.40, attention_newest=0.50, source=FIT
+        name="ampere", gemm=_gemm(bf16=0.80, fp16=0.80, tf32=0.75, fp32=0.85), attention=0.31, attention_newest=0.50, source=FIT
     ),
     "hopper": Generation(
-        name="hopper", gemm=_gemm(bf16=0.68, fp16=0.68, fp8=0.60, tf32=0.6, fp32=0.8), attention=0.27, attention_newest=0.5,
+        name="hopper", gemm=_gemm(bf16=0.65, fp16=0.65, fp8=0.72, tf32=0.6, fp32=0.8), attention=0.18, attention_newest=0.65,
         source=FIT,
     ),
     "blackwell": Generation(
-        name="blackwell", gemm=_gemm(bf16=0.68, fp16=0.68, fp8=0.60, fp4=0.5, tf32=0.6, fp32=0.8), attention=0.3,
-        attention_newest=0.45, source=FIT,
+        name="blackwell", gemm=_gemm(bf16=0.78, fp16=0.78, fp8=0.78, fp4=0.75, tf32=0.6, fp32=0.8), attention=0.2,
+        attention_newest=0.30, source=FIT,
+    ),
+    "ada": Generation(
+        name="ada", gemm=_gemm(bf16=0.90, fp16=0.90, fp8=0.8, tf32=0.9, fp32=0.8), attention=0.5, attention_newest=0.5,
+        source="assumption: consumer devices run above the clock their peak is quoted at; two runs of torchtune agree",
+    ),
+    "h20": Generation(
+        name="h20", gemm=_gemm(bf16=0.90, fp16=0.90, fp8=0.85, tf32=0.9, fp32=0.8), attention=0.6, attention_newest=0.7,
+        source="assumption: with few units and much power and bandwidth for them, most of the peak is reached",
     ),
     "other": Generation(
-        name="other", gemm=_gemm(bf16=0.7, fp16=0.7, fp8=0.6, fp4=0.5, tf32=0.65, fp32=0.8), attention=0.35,
+        name="other", gemm=_gemm(bf16=0.7, fp16=0.7, fp8=0.7, fp4=0.6, tf32=0.65, fp32=0.8), attention=0.25,
         attention_newest=0.45, source="assumption: between the generations that runs were published for",
     ),
 })  # fmt: skip
 
 _GENERATION_OF: Final = {
     "a10": "ampere", "a100": "ampere", "a800": "ampere", "a6000": "ampere", "rtx-30": "ampere",
-    "h100": "hopper", "h200": "hopper", "h800": "hopper", "h20": "hopper", "gh200": "hopper",
+    "h100": "hopper", "h200": "hopper", "h800": "hopper", "h20": "h20", "gh200": "hopper",
+    "l4": "ada", "l40s": "ada", "rtx-40": "ada", "rtx-50": "ada",
     "b200": "blackwell", "gb200": "blackwell", "b300": "blackwell", "gb300": "blackwell",
 }  # fmt: skip
 """Generation by the first part of a preset's name."""
@@ -75,30 +86,32 @@ class Efficiency:
     """The constants that do not depend on the device."""
 
     generations: Mapping[str, Generation] = field(default_factory=lambda: GENERATIONS)
-    edge: float = 100.0
+    backward: float = 1.11
+    """How many times as long a product of backward takes as the same of forward: transposed operands, sums into gradients."""
+    edge: float = 150.0
     """Elements lost at the edges: a product of sides m, n, k takes 1 + edge (1/m + 1/n + 1/k) times as long as its FLOP say."""
     bandwidth: float = 0.80
     """Share of the memory bandwidth that elementwise kernels reach."""
-    traffic: Mapping[str, float] = field(default_factory=lambda: {"eager": 1.0, "compiled": 0.5, "fused": 0.6})
+    traffic: Mapping[str, float] = field(default_factory=lambda: {"eager": 0.9, "compiled": 0.5, "fused": 0.85})
     """Bytes moved by elementwise work, relative to one kernel per operation."""
-    logit_bytes: float = 34.0
+    logit_bytes: float = 42.0
     """Bytes moved per logit by an unfused cross-entropy, forward and backward."""
-    host_s: Mapping[str, float] = field(default_factory=lambda: {"eager": 0.6e-3, "compiled": 0.2e-3, "fused": 0.3e-3})
+    host_s: Mapping[str, float] = field(default_factory=lambda: {"eager": 0.7e-3, "compiled": 0.2e-3, "fused": 0.3e-3})
     """Seconds the host takes to launch one pass of one layer."""
     adapter_host: float = 2.5
     """How many times as long with adapters beside every matrix."""
-    naive_bytes: float = 22.0
+    naive_bytes: float = 16.0
     """Bytes moved per attention score, forward and backward, where scores are written out."""
-    link: float = 0.75
+    link: float = 0.78
     """Share of a link's bandwidth that collectives reach."""
     latency_s: float = 15e-6
     """Seconds one collective of a tensor-parallel group takes before its first byte."""
-    exposed: float = 0.15
+    exposed: float = 0.22
     """Share of overlapped communication that costs time all the same."""
-    straggling: float = 0.015
+    straggling: float = 0.011
     """Spread of step times between machines, as a share: a step waits for the slowest."""
     dequantise_bytes: Mapping[str, float] = field(
-        default_factory=lambda: {"int4-gptq": 25.0, "int8": 5.0, "nf4": 4.6, "nf4-dq": 4.6}
+        default_factory=lambda: {"int4-gptq": 20.0, "int8": 5.0, "nf4": 4.6, "nf4-dq": 4.6}
     )
     """Bytes moved to unpack one frozen weight, each pass."""
 

@@ -124,7 +124,8 @@ class LayerTime:
     def _product(self, each: Product, dtype: str | None = None, *, layer: bool = True) -> Quantity:
         work = self.work
         peak, ceiling = self.rate(dtype or work.product_dtype)
-        passes = (2 if work.adapter is not None else 3) + (work.again if layer else 0)
+        # Forward, what is repeated of it, and one or two products of backward: a frozen matrix has no gradient.
+        passes = 1 + (work.again if layer else 0) + (1 if work.adapter is not None else 2) * self.constants.backward
         m = work.tokens * each.visits
         rows = m * (work.mesh.ep if each.matrices > 1 else 1) / each.matrices
         edges = self.edge.value * (1 / max(rows, 1) + 1 / each.n + 1 / each.k)
@@ -183,30 +184,57 @@ class LayerTime:
         )
 
     def elementwise(self, *, experts: bool) -> Quantity:
-        """Norms, residuals, rotations, activations; in 8-bit recipes the casts as well."""
-        work, shape, mesh = self.work, self.work.shape, self.work.mesh
-        moe = shape.experts if experts else None
-        f = shape.ffn_size if moe is None else moe.ffn_size * moe.per_token + moe.shared_ffn_size
-        qk = shape.query_size + shape.kv_size
-        # Elements read and written by forward: norms in and out, two residual sums of three, rotations, the activation.
-        cut_by_sequence = (2 * shape.norms_per_layer + 6) * shape.hidden_size
-        inside = (0 if shape.learned_positions else 2 * qk) + (5 if shape.gated_ffn else 2) * f
-        if shape.qk_norm or shape.wide_qk_norm:
-            inside += 2 * qk
-        if moe is not None:  # tokens are copied to their experts and back
-            inside += 4 * moe.per_token * shape.hidden_size * mesh.tp
+        """Norms, residuals, rotations, activations; adapters' copies; in 8-bit recipes the casts as well."""
+        work, mesh = self.work, self.work.mesh
+        outside, inside = moved_elements(work, experts=experts)
         passes = 3 + work.again
         factor = self.constants.traffic[work.software]
-        casts = 0.0
-        if work.product_dtype in ("fp8", "fp4"):  # inputs and output gradients of every product: read wide, written narrow twice
-            casts = (3 * shape.hidden_size + 2 * qk + 3 * f) * 4 / mesh.tp
-        value = (
-            work.tokens
-            * (passes * work.precision.compute_bytes * factor * (cut_by_sequence / mesh.sequence_cut + inside / mesh.tp) + casts)
-            / self.bandwidth.value
-        )
+        casts = cast_bytes(work, experts=experts)
+        per_token = passes * work.precision.compute_bytes * factor * (outside / mesh.sequence_cut + inside / mesh.tp) + factor * casts
         return derived(
-            "elementwise", value, "s", "m * (passes * c * fusing * (outside / sp + inside / tp) + casts) / bandwidth",
-            m=work.tokens, passes=passes, c=work.precision.compute_bytes, fusing=factor, outside=cut_by_sequence,
+            "elementwise", work.tokens * per_token / self.bandwidth.value, "s",
+            "m * (passes * c * fusing * (outside / sp + inside / tp) + fusing * casts) / bandwidth",
+            m=work.tokens, passes=passes, c=work.precision.compute_bytes, fusing=factor, outside=outside,
             sp=mesh.sequence_cut, inside=inside, tp=mesh.tp, casts=casts, bandwidth=self.bandwidth,
         )  # fmt: skip
+
+
+def moved_elements(work: Workload, *, experts: bool) -> tuple[float, float]:
+    """(elements of the residual stream, elements inside the blocks) that elementwise work of one forward reads and writes per
+    token and layer, one kernel per operation. An RMSNorm or a rotation written out in Python is a dozen kernels."""
+    shape, h = work.shape, work.shape.hidden_size
+    moe = shape.experts if experts else None
+    f = shape.ffn_size if moe is None else moe.ffn_size * moe.per_token + moe.shared_ffn_size
+    qk = shape.query_size + shape.kv_size
+    written_out = work.software == "eager"
+    norm = 18 if written_out and not shape.layer_norm else 2
+    outside = (norm * shape.norms_per_layer + 6) * h
+    rotated = 0 if shape.architecture == "gpt2" else qk
+    inside = (12 if written_out else 2) * rotated + (5 if shape.gated_ffn else 2) * f
+    if shape.qk_norm or shape.wide_qk_norm:
+        inside += norm * qk
+    if moe is not None:  # tokens are copied to their experts and back
+        outside += 4 * moe.per_token * h
+    if work.adapter is not None:
+        for read, written in adapted_sides(shape, work.adapter.targets):  # dropout, two products, scaling, sum
+            inside += 4 * read + 6 * written
+    return outside, inside
+
+
+def adapted_sides(shape: ModelShape, targets: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """(input, output) width of every adapted matrix of a layer."""
+    h, q, kv, f = shape.hidden_size, shape.query_size, shape.kv_size, shape.ffn_size
+    sides = {"q": (h, q), "k": (h, kv), "v": (h, kv), "o": (q, h), "gate": (h, f), "up": (h, f), "down": (f, h)}
+    for target in targets:
+        if target in sides and (shape.gated_ffn or target != "gate"):
+            yield sides[target]
+
+
+def cast_bytes(work: Workload, *, experts: bool) -> float:
+    """Bytes per token and layer of casting the inputs and output gradients of every product: read wide, written narrow twice."""
+    if work.product_dtype not in ("fp8", "fp4"):
+        return 0.0
+    shape = work.shape
+    moe = shape.experts if experts else None
+    f = shape.ffn_size if moe is None else moe.ffn_size * moe.per_token + moe.shared_ffn_size
+    return (3 * shape.hidden_size + 2 * (shape.query_size + shape.kv_size) + 3 * f) * 4 / work.mesh.tp

@@ -20,7 +20,7 @@ from typing import Final
 
 from tuitrain_planners.communication import communication_s, context_s, expert_s, pipeline_s, sent_bytes, tensor_s
 from tuitrain_planners.efficiency import FIT, PUBLISHED, Efficiency
-from tuitrain_planners.layer_time import LayerTime
+from tuitrain_planners.layer_time import LayerTime, adapted_sides
 from tuitrain_planners.parameters import count_parameters
 from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.workload import Workload
@@ -52,8 +52,14 @@ def step_time(work: Workload, constants: Efficiency = PUBLISHED) -> StepTime:
     micro, average = _micro_batch(work, times, constants)
     bubble = _bubble(work, average)
     local = _local_parameters(work)
-    sent = sent_bytes(work.shape, work.precision, work.sharding, micro_steps=work.micro_steps, parameters=local)
-    mesh = work.mesh
+    mesh, whole = work.mesh, count_parameters(work.shape)
+    held = derived(
+        "parameters on a device", whole.value / (mesh.tp * mesh.pp), "parameters", "N / (tp * pp)", N=whole, tp=mesh.tp, pp=mesh.pp
+    )
+    sent = sent_bytes(
+        work.shape, work.precision, work.sharding, micro_steps=work.micro_steps, parameters=held,
+        trained=None if work.adapter is None else local,
+    )  # fmt: skip
     send = communication_s(
         sent, work.hardware, work.sharding.ranks, stride=mesh.tp, node_devices=work.node_devices, constants=constants
     )
@@ -85,6 +91,10 @@ def _layer(work: Workload, times: LayerTime, constants: Efficiency) -> Quantity:
     tensor, context = tensor_s(work, constants), context_s(work, constants)
     exposed = given("share of overlapped communication that costs time", constants.exposed, "", FIT)
     ring = derived("ring, not hidden", exposed.value * context.value, "s", "share * ring", share=exposed, ring=context)
+    if work.tensor_overlap and tensor.value:
+        tensor = derived(
+            "tensor-parallel collectives, not hidden", exposed.value * tensor.value, "s", "share * send", share=exposed, send=tensor
+        )
     parts = [each for each in (tensor, ring) if each.value]
     if not moe:
         return total("a layer and what it sends", [times.layer(experts=False), *parts])
@@ -172,9 +182,8 @@ def _adapter_parameters(work: Workload) -> float:
     """r (m + n) for every adapted matrix (Hu et al. 2021)."""
     shape, adapter = work.shape, work.adapter
     assert adapter is not None
-    h, q, kv, f = shape.hidden_size, shape.query_size, shape.kv_size, shape.ffn_size
-    sides = {"q": h + q, "k": h + kv, "v": h + kv, "o": h + q, "gate": h + f, "up": h + f, "down": h + f}
-    inside = sum(sides.get(each, 0) for each in adapter.targets if shape.gated_ffn or each != "gate")
+    h = shape.hidden_size
+    inside = sum(each + other for each, other in adapted_sides(shape, adapter.targets))
     head = h + shape.vocab_size if "head" in adapter.targets else 0
     return adapter.rank * (shape.num_layers * inside + head)
 

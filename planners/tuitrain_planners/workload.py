@@ -40,6 +40,8 @@ class Workload:
     attention_again: float = 0.0
     """Share of the attention that backward repeats."""
     adapter: Adapter | None = None
+    tensor_overlap: bool = False
+    """Whether tensor-parallel collectives travel in pieces under the products that need them (TransformerEngine)."""
     overlap: bool = True
     """Whether gradients travel while backward computes."""
     node_devices: int = NODE_DEVICES

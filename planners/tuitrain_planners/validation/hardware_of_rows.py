@@ -64,6 +64,15 @@ VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
 RACKS: Final = {"gb200": 72, "gb300": 72}
 """Devices that share the fast links, where it is not a machine of eight."""
 
+MACHINES: Final = (
+    (
+        r"bigscience|bloom",
+        {"link_bytes_per_s": 100e9, "network_bytes_per_s": 6.25e9},
+    ),
+)  # fmt: skip
+"""Machines of sources that describe theirs elsewhere than in the row. Jean Zay: four NVLinks of 25 GB/s from device to device, and
+four Omni-Path links of 100 Gb/s for eight devices (Le Scao et al. 2022, BLOOM, https://arxiv.org/abs/2211.05100, section 3.4)."""
+
 _NETWORK: Final = re.compile(r"(\d+)\s*x\s*(\d+)\s*Gb\b")
 _POWER: Final = re.compile(r"\b(\d{3,4}) ?W\b")
 
@@ -108,6 +117,10 @@ def _size(preset: str) -> float:
 def _as_stated(hardware: Hardware, row: Row) -> Hardware:
     """With the network and the power limit the row states, where it does."""
     changes: dict[str, Any] = {}
+    where = f"{row.text('source')} {row.text('model')}".lower()
+    for pattern, machine in MACHINES:
+        if re.search(pattern, where):
+            changes |= machine
     if match := _NETWORK.search(row.text("notes")):
         changes["network_bytes_per_s"] = int(match[1]) * int(match[2]) * 1e9 / 8 / 8
     if (match := _POWER.search(row.text("gpu"))) and hardware.power_w and float(match[1]) < hardware.power_w:

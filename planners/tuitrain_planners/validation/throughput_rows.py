@@ -6,6 +6,7 @@ makes MICRO_TOKENS tokens; nothing is recomputed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,7 +126,8 @@ def throughput_row(row: Row, models: Path | None, hardware: Path | None) -> Thro
     shape, (device, node) = with_positions(shape_of(row, models), seq_len), hardware_of(row, hardware)
     layout, precision = _layout(row, seq_len), precision_of(row)
     recomputed, attention = recomputed_by(row), attention_of(row)
-    narrow = precision.peak_dtype == "fp16" or "PURE" in row.text("precision")
+    # Sharded Data Parallel sums in 32 bits unless told otherwise, everybody else in the dtype of the gradients.
+    narrow = "fsdp" not in row.text("sharding").lower() or "PURE" in row.text("precision")
     ranks = layout.mesh.state_ranks
     stage = zero_of(row)
     try:
@@ -137,7 +139,8 @@ def throughput_row(row: Row, models: Path | None, hardware: Path | None) -> Thro
                 framework=framework("deepspeed-paper" if narrow else "fsdp2-hf"), stage=stage,
                 ranks=state_group_of(row, ranks) if stage > 1 else ranks,
             ),
-            attention=attention, software=software_of(row), newest_kernel=newest_kernel(row), again=recomputed.products,
+            attention=attention, software=software_of(row), newest_kernel=newest_kernel(row),
+            tensor_overlap=newest_kernel(row) or "async tp" in row.text("precision").lower().replace("asynctp", "async tp"), again=recomputed.products,
             attention_again=recomputed.attention, adapter=adapter_of(row), overlap=overlaps(row), node_devices=node,
         )  # fmt: skip
     except PlanError as error:
@@ -146,7 +149,7 @@ def throughput_row(row: Row, models: Path | None, hardware: Path | None) -> Thro
 
 
 def _layout(row: Row, seq_len: int) -> Layout:
-    tp, pp, cp, vp, ep = (row.count(each) or 1 for each in ("tp", "pp", "cp", "vp", "ep"))
+    tp, pp, cp, ep = (row.count(each) or 1 for each in ("tp", "pp", "cp", "ep"))
     devices, dp = row.count("n_gpus"), row.count("dp")
     if devices is None and dp is None:
         raise NotComputableError("the number of devices is not stated")
@@ -155,9 +158,21 @@ def _layout(row: Row, seq_len: int) -> Layout:
         if devices % (tp * pp * cp) or (dp is not None and dp * tp * pp * cp != devices):
             raise NotComputableError(f"dp {dp or '?'} x tp {tp} x pp {pp} x cp {cp} does not make {devices} devices")
         dp = devices // (tp * pp * cp)
-    mesh = _mesh(dp=dp, tp=tp, pp=pp, vp=vp if pp > 1 else 1, cp=cp, ep=ep, row=row)
+    mesh = _mesh(dp=dp, tp=tp, pp=pp, vp=_turns(row, pp), cp=cp, ep=ep, row=row)
     micro, steps = _batches(row, seq_len, dp, pp)
     return Layout(mesh, micro, steps)
+
+
+def _turns(row: Row, pp: int) -> int:
+    """Turns of an interleaved pipeline. Where a run of Hopper's time or later states none, two layers a turn: plain pipelines of
+    such depths would idle half the time."""
+    layers, stated = row.count("n_layers") or pp, row.count("vp")
+    if pp == 1:
+        return 1
+    if stated is not None:  # embedding and loss may take a turn of their own: 126 layers in 8 x 16 turns
+        return max(1, min(stated, layers // pp))
+    recent = re.match(r"(h1|h2|h8|b[23]|gb|gh)", row.text("gpu").lower())
+    return max(1, layers // (2 * pp)) if recent else 1
 
 
 def _mesh(*, dp: int, tp: int, pp: int, vp: int, cp: int, ep: int, row: Row) -> Mesh:
