@@ -1,6 +1,6 @@
 """Fits the constants of the time model to a table of published runs, and tells the error on what was held out.
 
-    python -m benchmarks.fit_throughput throughput.csv
+    python -m benchmarks.fit_throughput throughput.csv [PRESETS]
 
 The constants are those of `efficiency.py`: one value per cause, for all runs together. Runs of FIT_SOURCES are fitted (mean
 absolute log error, every source weighed by the square root of its size, so that a long table does not drown the others); all
@@ -85,13 +85,19 @@ BOUNDS: Final[dict[str, tuple[Setter, float, float, float]]] = {
 """Constant: how to set it, where to start, and its bounds."""
 
 
-def rows_of(path: Path) -> list[ThroughputRow]:
+def rows_of(path: Path, presets: Path) -> list[ThroughputRow]:
     """Complete rows that can be computed, one per run: of two metrics of one run the first."""
     found: dict[tuple[str, ...], ThroughputRow] = {}
     for row in read_rows(path).rows:
-        if row.complete and row.metric in ("s_per_iter", "tokens_per_s_per_gpu", "tokens_per_s", "TFLOPS_per_gpu", "TFLOPS_per_gpu_hw"):
+        if row.complete and row.metric in (
+            "s_per_iter",
+            "tokens_per_s_per_gpu",
+            "tokens_per_s",
+            "TFLOPS_per_gpu",
+            "TFLOPS_per_gpu_hw",
+        ):
             try:
-                ready = throughput_row(row, PRESETS / "models", PRESETS / "hardware")
+                ready = throughput_row(row, presets / "models", presets / "hardware")
             except NotComputableError:
                 continue
             run = (row.source, *(row.text(each) for each in CONFIGURATION), row.text("precision"))
@@ -148,7 +154,7 @@ def report(rows: list[ThroughputRow], constants: Efficiency) -> None:
 
 def main() -> None:
     """Fit and report."""
-    rows = rows_of(Path(sys.argv[1]))
+    rows = rows_of(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else PRESETS)
     constants, values = fit([each for each in rows if each.row.source in FIT_SOURCES])
     for name, value in values.items():
         print(f"{name:28} {value:.4g}")

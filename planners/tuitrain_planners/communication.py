@@ -12,8 +12,8 @@ Tensor axis (Korthikanti et al. 2022, section 4.2): per layer and micro-batch tw
 or as many all-gathers and reduce-scatters of the same bytes. Expert axis: four all-to-alls of the routed tokens. Context axis:
 keys and values once around the ring forward, twice backward. Pipeline: the residual stream to the next stage and back.
 
-A ring sends (n - 1) / n of the data per all-gather or reduce-scatter, twice that per all-reduce. A group whose neighbours sit in
-one machine shares the network cards of all of them: its ring leaves a machine once, over as many cards as it has members there.
+A ring sends (n - 1) / n of the data per all-gather or reduce-scatter, twice that per all-reduce. A group whose neighbours sit
+in one machine shares the network cards of all of them: its ring leaves a machine once, over as many cards as it has members.
 
 Validity: bandwidth, and a fixed latency on the tensor axis. How much of it computing hides is `step_time`'s business.
 """

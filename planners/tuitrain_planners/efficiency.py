@@ -22,10 +22,11 @@ from typing import Final
 from tuitrain_planners.hardware import Hardware
 
 FIT: Final = (
-    "fit: 252 published runs of llm-foundry, InternEvo, BigScience, Qwen and Megatron-Bridge; held out: 47 runs of 12 other sources"
+    "measured: fitted to 252 published runs of llm-foundry, InternEvo, BigScience, Qwen and Megatron-Bridge; 47 runs of 12 "
+    "other sources were held out"
 )
 SOFTWARE: Final = ("eager", "compiled", "fused")
-"""eager: one kernel per operation; compiled: torch.compile; fused: hand-fused kernels (Megatron-Core, TransformerEngine, llm.c)."""
+"""eager: one kernel per operation; compiled: torch.compile; fused: kernels fused by hand (Megatron-Core, TransformerEngine)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,8 @@ class Generation:
     """What one generation of devices reaches of its peaks."""
 
     name: str
+    power_w: float | None
+    """Power limit of the devices the shares were found on: one that may draw less clocks lower. None: not told apart."""
     gemm: Mapping[str, float]
     """Ceiling of large matrix products by dtype, as a share of the dense peak."""
     attention: float
@@ -41,6 +44,13 @@ class Generation:
     """The same for the vendor's newest kernel (cuDNN, FlashAttention-3)."""
     source: str
 
+    def clock(self, power_w: float | None) -> float:
+        """Clock under a power limit, relative to that of the devices measured: power goes with frequency times voltage
+        squared, so roughly with the cube of the clock."""
+        if self.power_w is None or power_w is None:
+            return 1.0
+        return min(1.0, float((power_w / self.power_w) ** (1 / 3)))
+
 
 def _gemm(**shares: float) -> Mapping[str, float]:
     return MappingProxyType(shares)
@@ -48,34 +58,37 @@ def _gemm(**shares: float) -> Mapping[str, float]:
 
 GENERATIONS: Final[Mapping[str, Generation]] = MappingProxyType({
     "ampere": Generation(
-        name="ampere", gemm=_gemm(bf16=0.80, fp16=0.80, tf32=0.75, fp32=0.85), attention=0.31, attention_newest=0.50, source=FIT
+        name="ampere", power_w=400, gemm=_gemm(bf16=0.80, fp16=0.80, tf32=0.75, fp32=0.85), attention=0.31,
+        attention_newest=0.50, source=FIT,
     ),
     "hopper": Generation(
-        name="hopper", gemm=_gemm(bf16=0.65, fp16=0.65, fp8=0.72, tf32=0.6, fp32=0.8), attention=0.18, attention_newest=0.65,
-        source=FIT,
+        name="hopper", power_w=700, gemm=_gemm(bf16=0.65, fp16=0.65, fp8=0.72, tf32=0.6, fp32=0.8), attention=0.18,
+        attention_newest=0.65, source=FIT,
     ),
     "blackwell": Generation(
-        name="blackwell", gemm=_gemm(bf16=0.78, fp16=0.78, fp8=0.78, fp4=0.75, tf32=0.6, fp32=0.8), attention=0.2,
-        attention_newest=0.30, source=FIT,
+        name="blackwell", power_w=1000, gemm=_gemm(bf16=0.78, fp16=0.78, fp8=0.78, fp4=0.75, tf32=0.6, fp32=0.8),
+        attention=0.2, attention_newest=0.30, source=FIT,
     ),
     "ada": Generation(
-        name="ada", gemm=_gemm(bf16=0.90, fp16=0.90, fp8=0.8, tf32=0.9, fp32=0.8), attention=0.5, attention_newest=0.5,
+        name="ada", power_w=None, gemm=_gemm(bf16=0.90, fp16=0.90, fp8=0.8, tf32=0.9, fp32=0.8), attention=0.5,
+        attention_newest=0.5,
         source="assumption: consumer devices run above the clock their peak is quoted at; two runs of torchtune agree",
     ),
     "h20": Generation(
-        name="h20", gemm=_gemm(bf16=0.90, fp16=0.90, fp8=0.85, tf32=0.9, fp32=0.8), attention=0.6, attention_newest=0.7,
+        name="h20", power_w=None, gemm=_gemm(bf16=0.90, fp16=0.90, fp8=0.85, tf32=0.9, fp32=0.8), attention=0.6,
+        attention_newest=0.7,
         source="assumption: with few units and much power and bandwidth for them, most of the peak is reached",
     ),
     "other": Generation(
-        name="other", gemm=_gemm(bf16=0.7, fp16=0.7, fp8=0.7, fp4=0.6, tf32=0.65, fp32=0.8), attention=0.25,
+        name="other", power_w=None, gemm=_gemm(bf16=0.7, fp16=0.7, fp8=0.7, fp4=0.6, tf32=0.65, fp32=0.8), attention=0.25,
         attention_newest=0.45, source="assumption: between the generations that runs were published for",
     ),
 })  # fmt: skip
 
 _GENERATION_OF: Final = {
-    "a10": "ampere", "a100": "ampere", "a800": "ampere", "a6000": "ampere", "rtx-30": "ampere",
-    "h100": "hopper", "h200": "hopper", "h800": "hopper", "h20": "h20", "gh200": "hopper",
-    "l4": "ada", "l40s": "ada", "rtx-40": "ada", "rtx-50": "ada",
+    "a10": "ampere", "a10g": "ampere", "a40": "ampere", "a100": "ampere", "a800": "ampere", "rtx-a6000": "ampere",
+    "rtx-30": "ampere", "h100": "hopper", "h200": "hopper", "h800": "hopper", "gh200": "hopper", "h20": "h20",
+    "l4": "ada", "l40s": "ada", "rtx-40": "ada", "rtx-6000-ada": "ada",
     "b200": "blackwell", "gb200": "blackwell", "b300": "blackwell", "gb300": "blackwell",
 }  # fmt: skip
 """Generation by the first part of a preset's name."""

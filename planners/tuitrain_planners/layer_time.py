@@ -49,9 +49,7 @@ def products(shape: ModelShape, tp: int, *, experts: bool) -> Iterator[Product]:
             yield Product("queries down", latent.q_rank, h)
         yield Product("queries", shape.num_heads * key / tp, latent.q_rank or h)
         yield Product("keys and values down", latent.kv_rank + latent.rope_head_dim, h)
-        yield Product(
-            "keys and values", shape.num_heads * (latent.nope_head_dim + latent.value_head_dim) / tp, latent.kv_rank
-        )
+        yield Product("keys and values", shape.num_heads * (latent.nope_head_dim + latent.value_head_dim) / tp, latent.kv_rank)
         q = shape.num_heads * latent.value_head_dim
     else:
         yield Product("queries", q / tp, h)
@@ -90,15 +88,20 @@ class LayerTime:
                     "measure the machine, or name a hardware preset that lists this dtype",
                 )
             name = f"share of the {dtype} peak that large products reach, {self.generation.name}"
-            self._rates[dtype] = peak, given(name, ceilings[dtype], "", self.generation.source)
+            ceiling = given(name, ceilings[dtype], "", self.generation.source)
+            if (clock := self.generation.clock(hardware.power_w)) < 1:
+                ceiling = derived(
+                    f"{name}, at its power limit", ceiling.value * clock, "", "share * (power / usual) ** (1 / 3)",
+                    "assumption: power goes with the cube of the clock",
+                    share=ceiling, power=hardware.power_w or 0, usual=self.generation.power_w or 1,
+                )  # fmt: skip
+            self._rates[dtype] = peak, ceiling
         return self._rates[dtype]
 
     def _bandwidth(self) -> Quantity:
         hardware = self.work.hardware
         assert hardware.memory_bandwidth_bytes_per_s is not None, "the caller chooses this model for devices with a bandwidth"
-        raw = given(
-            f"memory bandwidth of {hardware.name}", hardware.memory_bandwidth_bytes_per_s, "bytes/s", hardware.source
-        )
+        raw = given(f"memory bandwidth of {hardware.name}", hardware.memory_bandwidth_bytes_per_s, "bytes/s", hardware.source)
         share = given("share of it that elementwise kernels reach", self.constants.bandwidth, "", self.generation.source)
         return derived("bandwidth reached", raw.value * share.value, "bytes/s", "bandwidth * share", bandwidth=raw, share=share)
 
@@ -190,10 +193,10 @@ class LayerTime:
         passes = 3 + work.again
         factor = self.constants.traffic[work.software]
         casts = cast_bytes(work, experts=experts)
-        per_token = passes * work.precision.compute_bytes * factor * (outside / mesh.sequence_cut + inside / mesh.tp) + factor * casts
+        moved = passes * work.precision.compute_bytes * (outside / mesh.sequence_cut + inside / mesh.tp) + casts
         return derived(
-            "elementwise", work.tokens * per_token / self.bandwidth.value, "s",
-            "m * (passes * c * fusing * (outside / sp + inside / tp) + fusing * casts) / bandwidth",
+            "elementwise", work.tokens * factor * moved / self.bandwidth.value, "s",
+            "m * fusing * (passes * c * (outside / sp + inside / tp) + casts) / bandwidth",
             m=work.tokens, passes=passes, c=work.precision.compute_bytes, fusing=factor, outside=outside,
             sp=mesh.sequence_cut, inside=inside, tp=mesh.tp, casts=casts, bandwidth=self.bandwidth,
         )  # fmt: skip
@@ -231,7 +234,7 @@ def adapted_sides(shape: ModelShape, targets: tuple[str, ...]) -> Iterator[tuple
 
 
 def cast_bytes(work: Workload, *, experts: bool) -> float:
-    """Bytes per token and layer of casting the inputs and output gradients of every product: read wide, written narrow twice."""
+    """Bytes per token and layer of casting inputs and output gradients of every product: read wide, written narrow twice."""
     if work.product_dtype not in ("fp8", "fp4"):
         return 0.0
     shape = work.shape

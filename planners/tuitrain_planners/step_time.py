@@ -1,10 +1,10 @@
 """Seconds of one optimizer step on a device known from its datasheet.
 
-    micro-batch   the slowest stage's layers (and head), with the collectives inside them; not less than the host needs to launch
+    micro-batch   the slowest stage's layers (and head), with the collectives inside them; at least the host's time to launch
     pipeline      (m + (p - 1) / v) micro-batches for m of them (Narayanan et al. 2021, section 2.2)
     data axis     what computing does not hide, and a share of what it does
     optimizer     bytes of the states / bandwidth, on the states a device keeps
-    stragglers    1 + spread x sqrt(2 ln n) over n machines: a step waits for the slowest (the expected maximum of n normal times)
+    stragglers    1 + spread x sqrt(2 ln n) over n machines: a step waits for the slowest (about the maximum of n normal times)
 
 When layers do not divide by the stages, embedding and head count as one layer each (Megatron-DeepSpeed's and Megatron-Core's
 way out); otherwise the last stage bears the head on top.
@@ -26,7 +26,7 @@ from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.workload import Workload
 
 OPTIMIZER_BYTES: Final = 32
-"""Moved per parameter by one AdamW step: weight, gradient and two moments read, three written, a 16-bit copy, the norm's pass."""
+"""Moved per parameter by an AdamW step: weight, gradient, two moments read, three written, a 16-bit copy, the norm's pass."""
 ACCUMULATE_BYTES: Final = 10
 """Moved per parameter by adding a micro-batch's gradient to the sum, and by clearing it."""
 
@@ -54,8 +54,9 @@ def step_time(work: Workload, constants: Efficiency = PUBLISHED) -> StepTime:
     local = _local_parameters(work)
     mesh, whole = work.mesh, count_parameters(work.shape)
     held = derived(
-        "parameters on a device", whole.value / (mesh.tp * mesh.pp), "parameters", "N / (tp * pp)", N=whole, tp=mesh.tp, pp=mesh.pp
-    )
+        "parameters on a device", whole.value / (mesh.tp * mesh.pp), "parameters", "N / (tp * pp)",
+        N=whole, tp=mesh.tp, pp=mesh.pp,
+    )  # fmt: skip
     sent = sent_bytes(
         work.shape, work.precision, work.sharding, micro_steps=work.micro_steps, parameters=held,
         trained=None if work.adapter is None else local,
@@ -93,8 +94,9 @@ def _layer(work: Workload, times: LayerTime, constants: Efficiency) -> Quantity:
     ring = derived("ring, not hidden", exposed.value * context.value, "s", "share * ring", share=exposed, ring=context)
     if work.tensor_overlap and tensor.value:
         tensor = derived(
-            "tensor-parallel collectives, not hidden", exposed.value * tensor.value, "s", "share * send", share=exposed, send=tensor
-        )
+            "tensor-parallel collectives, not hidden", exposed.value * tensor.value, "s", "share * send",
+            share=exposed, send=tensor,
+        )  # fmt: skip
     parts = [each for each in (tensor, ring) if each.value]
     if not moe:
         return total("a layer and what it sends", [times.layer(experts=False), *parts])
@@ -128,8 +130,8 @@ def _micro_batch(work: Workload, times: LayerTime, constants: Efficiency) -> tup
     micro = total("micro-batch", [each for each in (busy, unpack, accumulate, handing_on) if each.value])
     layers, over = work.shape.num_layers, micro.value - slowest.value
     mean = derived(
-        "micro-batch, mean stage", (layers * layer.value + head.value) / p + over, "s", "(L * layer + head) / p + micro - slowest",
-        L=layers, layer=layer, head=head, p=p, micro=micro, slowest=slowest,
+        "micro-batch, mean stage", (layers * layer.value + head.value) / p + over, "s",
+        "(L * layer + head) / p + micro - slowest", L=layers, layer=layer, head=head, p=p, micro=micro, slowest=slowest,
     )  # fmt: skip
     return micro, mean
 
@@ -139,9 +141,7 @@ def _host(work: Workload, constants: Efficiency, layers: int) -> Quantity:
     more = given("with adapters, times", constants.adapter_host if work.adapter is not None else 1.0, "", FIT)
     passes = 2 + (1 if work.again else 0)
     value = layers * passes * each.value * more.value
-    return derived(
-        "launching", value, "s", "layers * passes * each * more", layers=layers, passes=passes, each=each, more=more
-    )
+    return derived("launching", value, "s", "layers * passes * each * more", layers=layers, passes=passes, each=each, more=more)
 
 
 def _unpack(work: Workload, times: LayerTime, constants: Efficiency, layers: int) -> Quantity:
@@ -236,6 +236,4 @@ def _straggling(work: Workload, alone: Quantity, constants: Efficiency) -> Quant
         return derived("step time", alone.value, "s", "alone", alone=alone)
     spread = given("spread of step times between machines", constants.straggling, "", FIT)
     value = alone.value * (1 + spread.value * math.sqrt(2 * math.log(machines)))
-    return derived(
-        "step time", value, "s", "alone * (1 + spread * sqrt(2 * log(n)))", alone=alone, spread=spread, n=machines
-    )
+    return derived("step time", value, "s", "alone * (1 + spread * sqrt(2 * log(n)))", alone=alone, spread=spread, n=machines)

@@ -43,7 +43,8 @@ def flop_in(convention: str, shape: ModelShape, seq_len: int, *, attention_again
     if base == "6n_and_square":
         n = count_parameters(shape)
         value, formula = 6 * n.value + 12 * layers * h * seq_len, "6 * N + 12 * L * h * s"
-        plain = derived("FLOP per token (6N + 12 L h s)", value, "FLOP/token", formula, "palm2022", N=n, L=layers, h=h, s=seq_len)
+        name = "FLOP per token (6N + 12 L h s)"
+        plain = derived(name, value, "FLOP/token", formula, "palm2022", N=n, L=layers, h=h, s=seq_len)
     elif base == "adapter":
         full = flop_per_token(shape, seq_len, "full")
         return derived("FLOP per token (adapter)", full.value * 4 / 6, "FLOP/token", "full * 4 / 6", full=full)
@@ -58,7 +59,7 @@ def flop_in(convention: str, shape: ModelShape, seq_len: int, *, attention_again
         plain = flop_per_token(shape, seq_len, base)
     if not extra:
         return plain
-    head, attention = 6 * h * shape.vocab_size, 12 * layers * shape.query_size * seq_len
+    head, attention = 6.0 * h * shape.vocab_size, 12.0 * layers * shape.query_size * seq_len
     if base == "causal":
         attention /= 2
     repeated = (again * (plain.value - head - attention) + attention_again * attention) / 3

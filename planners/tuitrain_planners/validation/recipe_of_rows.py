@@ -1,4 +1,4 @@
-"""What a row's recipe columns mean: precision, sharding, recomputation, software. Words of the tables, and nothing of one row."""
+"""What a row's recipe columns mean: precision, sharding, recomputation, software. Words of the format, nothing of one row."""
 
 from __future__ import annotations
 
@@ -94,6 +94,11 @@ def software_of(row: Row) -> str:
 def overlaps(row: Row) -> bool:
     """Megatron's data parallelism of 2021 and 2022 summed gradients after backward, not under it."""
     return not row.text("attention").startswith("Megatron")
+
+
+def overlaps_tensor(row: Row) -> bool:
+    """TransformerEngine, and torchtitan's AsyncTP, send in pieces under the products."""
+    return newest_kernel(row) or bool(re.search(r"async ?tp", row.text("precision").lower()))
 
 
 def adapter_of(row: Row) -> Adapter | None:

@@ -138,7 +138,8 @@ def parse_rows(text: str, name: str = "the table") -> Table:
 def _check_header(name: str, columns: list[str]) -> None:
     if missing := [each for each in REQUIRED if each not in columns]:
         raise PlanError(
-            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}", f"its columns: {', '.join(columns)}"
+            f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
+            f"its columns: {', '.join(columns)}",
         )
     if twice := sorted({each for each in columns if columns.count(each) > 1}):
         raise PlanError(f"{name} has the column {', '.join(twice)} twice", "columns have different names")
@@ -146,7 +147,8 @@ def _check_header(name: str, columns: list[str]) -> None:
 
 def _row(name: str, line: int, columns: list[str], fields: list[str]) -> Row:
     if len(fields) != len(columns):
-        raise PlanError(f"{name}, line {line}: {len(fields)} fields for {len(columns)} columns", "quote fields that hold a comma")
+        found = f"{len(fields)} fields for {len(columns)} columns"
+        raise PlanError(f"{name}, line {line}: {found}", "quote fields that hold a comma")
     row = Row(line=line, values=dict(zip(columns, fields, strict=True)))
     for column in REQUIRED:
         if not row.text(column):

@@ -1,7 +1,7 @@
 """The shape a row measured: a preset by the model's name, or the row's own sizes with the parts its family is known to have.
 
-A family decides what the columns do not say: gated feed-forward, biases, norms, positions. What comes out is checked against the
-`params` column; a shape that misses it by more than 1 % is a reason not to predict, never a prediction.
+A family decides what the columns do not say: gated feed-forward, biases, norms, positions. What comes out is checked against
+the `params` column; a shape that misses it by more than 1 % is a reason not to predict, never a prediction.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def _from_columns(row: Row) -> Iterable[ModelShape]:
 
 def _usual_heads(hidden: int, tp: int) -> int:
     """Heads where a row does not state them: as wide as 128 as the sizes allow; they hardly matter to what is predicted."""
-    divisors = [each for each in range(1, hidden // 32 + 1) if hidden % each == 0 and each % tp == 0 and hidden // each % 2 == 0]
+    divisors = [each for each in range(tp, hidden // 32 + 1, tp) if hidden % each == 0 and hidden // each % 2 == 0]
     return min(divisors, key=lambda each: abs(hidden / each - 128)) if divisors else max(1, hidden // 128)
 
 

@@ -25,6 +25,7 @@ from tuitrain_planners.validation.recipe_of_rows import (
     attention_of,
     newest_kernel,
     overlaps,
+    overlaps_tensor,
     precision_of,
     recomputed_by,
     software_of,
@@ -140,7 +141,7 @@ def throughput_row(row: Row, models: Path | None, hardware: Path | None) -> Thro
                 ranks=state_group_of(row, ranks) if stage > 1 else ranks,
             ),
             attention=attention, software=software_of(row), newest_kernel=newest_kernel(row),
-            tensor_overlap=newest_kernel(row) or "async tp" in row.text("precision").lower().replace("asynctp", "async tp"), again=recomputed.products,
+            tensor_overlap=overlaps_tensor(row), again=recomputed.products,
             attention_again=recomputed.attention, adapter=adapter_of(row), overlap=overlaps(row), node_devices=node,
         )  # fmt: skip
     except PlanError as error:
@@ -164,8 +165,8 @@ def _layout(row: Row, seq_len: int) -> Layout:
 
 
 def _turns(row: Row, pp: int) -> int:
-    """Turns of an interleaved pipeline. Where a run of Hopper's time or later states none, two layers a turn: plain pipelines of
-    such depths would idle half the time."""
+    """Turns of an interleaved pipeline. Where a run of Hopper's time or later states none, two layers a turn: plain pipelines
+    of such depths would idle half the time."""
     layers, stated = row.count("n_layers") or pp, row.count("vp")
     if pp == 1:
         return 1
@@ -214,4 +215,3 @@ def _usual_micro(seq_len: int, share: int, pp: int) -> int:
     while pp == 1 and micro * 2 * seq_len <= MICRO_TOKENS and share % (micro * 2) == 0:
         micro *= 2
     return micro
-
