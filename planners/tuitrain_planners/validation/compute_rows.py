@@ -61,8 +61,8 @@ def _total_flop(row: Row) -> Prediction:
 
 
 def _per_sequence(row: Row) -> Prediction:
-    """Hoffmann et al. (2022), appendix F, layer by layer: q k v, scores, softmax, reduction, projection, feed-forward. Published
-    values are of the layers alone, whatever the text beside them says of embedding and head."""
+    """Hoffmann et al. (2022), appendix F, layer by layer: q k v, scores, softmax, reduction, projection, feed-forward.
+    Published values are of the layers alone, whatever the text beside them says of embedding and head."""
     layers, h, a, f, s = (int(_need(row, each)) for each in ("n_layers", "hidden", "n_heads", "ffn", "seq_len"))
     key = h // a * a
     attention = 2 * 3 * s * h * key + 2 * s * s * key + 3 * a * s * s + 2 * s * s * key + 2 * s * key * h

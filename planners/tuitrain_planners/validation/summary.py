@@ -1,8 +1,8 @@
 """How right: coverage, median and 90th percentile of the absolute error, bias; by source, and with and without doubtful rows.
 
-One run counts once. Some sources of throughput print two metrics of a run (seconds per iteration and TFLOPS, tokens per second and MFU): rows
-that differ in nothing but metric are one observation, and its first computed row stands for it. Runs out of memory have no
-error; they are right where the prediction does not fit either, and counted apart.
+One run counts once. Some sources of throughput print two metrics of a run (seconds per iteration and TFLOPS, tokens per second
+and MFU): rows that differ in nothing but metric are one observation, and its first computed row stands for it. Runs out of
+memory have no error; they are right where the prediction does not fit either, and counted apart.
 """
 
 from __future__ import annotations
