@@ -23,7 +23,7 @@ from tuitrain_planners.validation.layouts_of_rows import layout_of
 from tuitrain_planners.validation.recipe_of_rows import (
     adapter_of,
     attention_of,
-    newest_kernel,
+    kernel_of,
     overlaps,
     overlaps_tensor,
     precision_of,
@@ -135,7 +135,7 @@ def throughput_row(row: Row, models: Path | None, hardware: Path | None) -> Thro
                 framework=framework("deepspeed-paper" if narrow else "fsdp2-hf"), stage=stage,
                 ranks=state_group_of(row, ranks) if stage > 1 else ranks,
             ),
-            attention=attention, software=software_of(row), newest_kernel=newest_kernel(row),
+            attention=attention, software=software_of(row), kernel=kernel_of(row),
             tensor_overlap=overlaps_tensor(row), again=recomputed.products,
             attention_again=recomputed.attention, adapter=adapter_of(row), overlap=overlaps(row), node_devices=node,
         )  # fmt: skip
