@@ -11,6 +11,7 @@ import typer
 from tuitrain.cli import plan_calibrate
 from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
 from tuitrain.cli.plan_input import refuse_several
+from tuitrain.cli.plan_validate import validate
 
 if TYPE_CHECKING:
     from tuitrain_planners import Plan
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Add `plan MODEL`, and the commands beside it."""
     group.command(DEFAULT_COMMAND, hidden=True)(plan)
     group.command("calibrate")(plan_calibrate.calibrate)
+    group.command("validate")(validate)
     app.add_typer(group, name="plan")
 
 
