@@ -33,6 +33,17 @@ def measured_hardware(machine: Machine, *, device: str, precision: str, threads:
     if facts is None or fresh:
         facts = _measure(device, precision, threads)
         _remember("rates", key, facts)
+    return _hardware(machine, key, facts, device=device, precision=precision)
+
+
+def known_hardware(machine: Machine, *, device: str, precision: str, threads: int) -> Hardware | None:
+    """This machine as it was measured before; None when it never was. Measures nothing: a look into one file."""
+    key = _key(machine, device=device, precision=precision, threads=threads)
+    facts = _known("rates").get(key)
+    return None if facts is None else _hardware(machine, key, facts, device=device, precision=precision)
+
+
+def _hardware(machine: Machine, key: str, facts: dict[str, Any], *, device: str, precision: str) -> Hardware:
     memory = machine.gpus[0].memory_bytes if device == "cuda" and machine.gpus else machine.memory_bytes
     dtype = {"fp32": "fp32", "fp16-mixed": "fp16"}.get(precision, "bf16")
     return measured(

@@ -1,7 +1,7 @@
 """The cheapest change that makes a plan fit: which layouts are tried, which of them fits, what it costs in step time.
 
-The global batch never changes: a smaller micro-batch is paid with more accumulation. Among layouts that fit the shortest step wins;
-where steps are equally long (within 2 %), fewer changes, then the change that is easier to undo (the order of `_singles`).
+The global batch never changes: a smaller micro-batch is paid with more accumulation. Among layouts that fit the shortest step
+wins; where steps are equally long (within 2 %), fewer changes, then the change that is easier to undo (see `_singles`).
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ class Fix:
     @property
     def words(self) -> str:
         """`micro-batch 4 -> 1, accumulate 1 -> 4: -31 GiB, +2 % time`."""
-        if abs(self.step_frac) < 0.005:
-            time = "same time by the plan"
-        else:
-            time = f"{100 * self.step_frac:+.0f} % time"
+        time = "same time by the plan" if abs(self.step_frac) < 0.005 else f"{100 * self.step_frac:+.0f} % time"
         return f"{', '.join(self.changes)}: -{format_bytes(self.saved_bytes)}, {time}"
 
 
@@ -147,7 +144,7 @@ def _pruned(before: PlanRequest, after: PlanRequest) -> PlanRequest:
     made = _try(after)
     rank = 2 if made is None else _RANK[made.memory.verdict]
     for change in candidates:
-        less = replace(after, **change)  # type: ignore[arg-type]
+        less = replace(after, **change)
         made = _try(less)
         if made is not None and _RANK[made.memory.verdict] <= rank and made.memory.verdict != "oom":
             after = less

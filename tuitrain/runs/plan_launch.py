@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any, Final
 from tuitrain_planners import PlanRequest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tuitrain.config.schema import Config
+    from tuitrain.runs.store import Run, RunStore
 
 TRAINABLE: Final = ("llama", "qwen3", "nanochat")
 """Architectures of the trainer's own decoder."""
 THIS: Final = "this machine"
 """Name of the measured hardware."""
+
+
+CORPUS_NOTE: Final = (
+    "It trains on the embedded corpus, the Python standard library's source; [data] in the file takes your own text. "
+    "The loss of the run is planned by the law of that corpus."
+)
 
 
 def refusal(request: PlanRequest, *, verdict: str = "fits") -> str:
@@ -37,8 +46,11 @@ def refusal(request: PlanRequest, *, verdict: str = "fits") -> str:
     return "; ".join(against)
 
 
-def run_config(request: PlanRequest, model: str, name: str) -> Config:
-    """The configuration that trains what was planned, on the embedded corpus. `model` is a preset, or a depth as `d6`."""
+def run_config(request: PlanRequest, tokens: float, model: str, name: str) -> Config:
+    """The configuration that trains what was planned, on the embedded corpus, for that many tokens.
+
+    `model` is what the form calls it: of a depth, as `d6`, the configuration keeps the dial.
+    """
     from tuitrain.config.schema import Config
 
     shape = request.shape
@@ -51,7 +63,6 @@ def run_config(request: PlanRequest, model: str, name: str) -> Config:
             "num_heads": shape.num_heads, "num_kv_heads": shape.num_kv_heads, "head_dim": shape.head_dim,
             "ffn_size": shape.ffn_size, "tie_embeddings": shape.tie_embeddings,
         }  # fmt: skip
-    length = {"steps": request.steps} if request.steps else {"tokens": float(request.tokens or batch)}
     return Config.model_validate(
         {
             "run": {"name": name, "device": "cuda" if request.hardware.kind == "gpu" else "cpu", "nproc": request.mesh.dp},
@@ -59,8 +70,13 @@ def run_config(request: PlanRequest, model: str, name: str) -> Config:
             "data": {"sources": [{"corpus": "python-stdlib"}]},
             "tokenizer": {"vocab_size": shape.vocab_size},
             "train": {
-                **length, "seq_len": request.seq_len, "batch_tokens": batch, "micro_batch": request.micro_batch,
-                "precision": request.precision, "recompute": request.recompute, "loss": request.loss_head,
+                "tokens": float(max(tokens, batch)),
+                "seq_len": request.seq_len,
+                "batch_tokens": batch,
+                "micro_batch": request.micro_batch,
+                "precision": request.precision,
+                "recompute": request.recompute,
+                "loss": request.loss_head,
             },
             "optim": {"kind": request.optimizer},
         }
@@ -71,3 +87,16 @@ def run_name(model: str) -> str:
     """A run's name after its model: what a name may not have becomes a dash."""
     text = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-._")
     return (text or "plan")[:64]
+
+
+def launch_file(path: Path, store: RunStore) -> Run:
+    """Plan and start what a configuration says, as `tuitrain train FILE --detach` does. For a thread: it may measure first."""
+    from tuitrain.config.load import load_config
+    from tuitrain.config.resolve import resolve
+    from tuitrain.runs.launch import launch
+    from tuitrain.runs.machine import this_machine
+    from tuitrain.runs.planning import plan_for_run
+
+    asked = load_config(path)
+    planned = plan_for_run(resolve(asked, this_machine()))
+    return launch(asked, store, plan=planned.to_dict(), command=f"tuitrain train {path}")

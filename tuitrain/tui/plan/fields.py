@@ -34,12 +34,15 @@ def _f(key: str, label: str, kind: Kind, start: str, figure: str, tip: str, choi
 
 _MEMORY: Final = "memory.device_bytes"
 METHODS: Final = ("full", "lora", "qlora")
+_STAGES: Final = ("0", "1", "2", "3")
+_RECOMPUTE: Final = ("none", "selective", "full")
 OPTIMAL, PRESET, LIST, AUTO = "optimal", "preset", "list", "auto"
 """Words that stand for: as many tokens as the law finds best, the device's own memory, its list price, the framework's own."""
+_HEADS: Final = (AUTO, "plain", "chunked")
 
 FIELDS: Final = (
     _f("model", "model", "name", "llama-3-8b", "model.parameters", "a preset, a depth (d12), a size (7B), or a config.json"),
-    _f("method", "method", "choice", "full", _MEMORY, "what is trained: all weights, or an adapter beside frozen ones", METHODS),
+    _f("method", "method", "choice", "full", _MEMORY, "all weights trained, or an adapter beside frozen ones", METHODS),
     _f("hardware", "hardware", "name", "h100-80gb", "time.tokens_per_s", "a preset, or `this` machine once it was measured"),
     _f("devices", "devices", "whole", "8", "cost.usd", "how many of them, each on its part of the batch"),
     _f("memory", "memory", "text", PRESET, _MEMORY, "of one device: 80GB (10^9), 80GiB (2^30), or preset"),
@@ -47,10 +50,10 @@ FIELDS: Final = (
     _f("seq", "sequence", "whole", "8192", _MEMORY, "tokens per sequence: 8192, 8k (8,000), 8Ki (8,192)"),
     _f("micro_batch", "micro-batch", "whole", "1", _MEMORY, "sequences per forward pass and device"),
     _f("accumulate", "accumulate", "whole", "1", "time.step_s", "forward passes per optimizer step"),
-    _f("zero", "ZeRO", "choice", "3", _MEMORY, "shards 1 optimizer, 2 + gradients, 3 + weights", ("0", "1", "2", "3")),
+    _f("zero", "ZeRO", "choice", "3", _MEMORY, "shards 1 optimizer, 2 + gradients, 3 + weights", _STAGES),
     _f("precision", "precision", "choice", "bf16-mixed", _MEMORY, "of weights, gradients and products", tuple(RECIPES)),
-    _f("recompute", "recompute", "choice", "none", _MEMORY, "activations thrown away and made again", ("none", "selective", "full")),
-    _f("loss", "loss head", "choice", AUTO, _MEMORY, "auto: what the framework runs; chunked never holds all logits", (AUTO, "plain", "chunked")),
+    _f("recompute", "recompute", "choice", "none", _MEMORY, "activations thrown away and made again", _RECOMPUTE),
+    _f("loss", "loss head", "choice", AUTO, _MEMORY, "auto: the trainer's own; chunked never holds all logits", _HEADS),
     _f("optimizer", "optimizer", "choice", "adamw", _MEMORY, "how weights move", tuple(OPTIMIZERS)),
     _f("price", "price", "text", LIST, "cost.usd", "USD per device and hour: 2.50; list: the preset's"),
     _f("grid", "electricity", "choice", "world", "energy.kg_co2e", "whose electricity", tuple(sorted(GRIDS))),

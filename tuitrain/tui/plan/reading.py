@@ -1,7 +1,7 @@
 """What stands in the form -> a question to the planner. Every error says which field it is about.
 
-An error that no single field makes (a sequence too long for the model, heads that do not divide) has an empty `field`; it belongs
-to whatever was changed last.
+An error that no single field makes (a sequence too long for the model, heads that do not divide) has an empty `field`; it
+belongs to whatever was changed last.
 """
 
 from __future__ import annotations
@@ -205,7 +205,9 @@ def _for_money(text: str, request: PlanRequest) -> float:
     given = request.economy.price_usd_per_gpu_hour
     price = request.hardware.price_usd_per_hour if given is None else given
     if not price:
-        raise PlanError(f"no price known for {request.hardware.name}", "give one in the field price, in USD per device and hour")
+        raise PlanError(
+            f"no price known for {request.hardware.name}", "give one in the field price, in USD per device and hour"
+        )
     if not re.fullmatch(r"[\d.,_]+(e\d+)?[kKM]?", text):
         raise PlanError(f"cannot read '${text}' as money", "US dollars, such as $500 or $2k")
     seconds = parse_count(text) / price / request.mesh.devices * 3600

@@ -36,7 +36,9 @@ class Planning:
     error: FieldError | None = None
     """Why the form as it stands has no plan; `planned` is then of an earlier one."""
     grid: Grid | None = None
-    """Every ZeRO stage in every precision; None until `finish` was called for this plan."""
+    """Every ZeRO stage in every precision, as `finish` last reckoned it; None until it first did."""
+    settled: bool = False
+    """Whether table and fix are of this plan; `finish` makes them so."""
     fix: Fix | NoFix | None = None
     """The cheapest fix; None until `finish` was called, or when nothing needs fixing."""
     _before: str = ""
@@ -57,6 +59,11 @@ class Planning:
         """The field the error is shown under: its own, or the one changed last."""
         keys = [each.key for each in FIELDS]
         return keys.index(self.error.field) if self.error is not None and self.error.field in keys else self.row
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a change to take back."""
+        return bool(self._undo)
 
     # --- moving and changing ------------------------------------------------------------------------------------------
 
@@ -187,7 +194,7 @@ class Planning:
             self.error = FieldError("", "the numbers are too large to reckon with", "smaller ones")
         else:
             self.error = None
-        self.grid = self.fix = None
+        self.fix, self.settled = None, False
 
     def finish(self) -> None:
         """What may come a moment later: the table of layouts, and the cheapest fix where one is needed."""
@@ -196,6 +203,7 @@ class Planning:
         request = self.planned.request
         self.grid = by_precision(request, dict.fromkeys((*GRID_PRECISIONS, request.precision)))
         self.fix = None if self.planned.memory.verdict == "fits" else cheapest_fix(self.planned)
+        self.settled = True
 
     def apply_fix(self) -> str:
         """Put the cheapest fix into the form; what was done, or why nothing was."""

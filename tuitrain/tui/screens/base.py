@@ -37,6 +37,9 @@ class TuiScreen(Screen[None]):
     def paint(self) -> None:
         """Show the present state; called by timers, keys and resizes."""
 
+    def machine_changed(self) -> None:
+        """More is known of this machine than before: it was looked at, or a job ended that may have measured it."""
+
     def on_lines_resized(self) -> None:
         """A pane has another size."""
         self.call_after_refresh(self.paint)

@@ -1,0 +1,123 @@
+"""Everything the Plan screen shows beside the form, for any size: all panes where there is room, else one at a time."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from tuitrain.runs.fixes import Fix, NoFix
+from tuitrain.text import clean_line
+from tuitrain.tui.plan.state import Planning
+from tuitrain.tui.render.glyphs import Glyphs
+from tuitrain.tui.render.marked import Marked, Part, framed
+from tuitrain.tui.render.plan_chart import chart_note, legend, plan_chart
+from tuitrain.tui.render.plan_memory import memory_block
+from tuitrain.tui.render.plan_numbers import NUMBER_ROWS, numbers_block
+from tuitrain.tui.render.plan_table import TABLE_ROWS, table_block
+from tuitrain.tui.render.spans import Line, beside, cut_text, fit, spread
+from tuitrain_planners import Plan
+
+View = Literal["all", "numbers", "table", "chart"]
+VIEWS: Final[tuple[View, ...]] = ("all", "numbers", "table", "chart")
+_CHART_ROWS: Final = 10
+_SIDE_BY_SIDE: Final = 104
+_FRAME: Final = 2
+
+
+def all_fit(width: int, height: int) -> bool:
+    """Whether every pane has room at once."""
+    memory, numbers, table = 7 + _FRAME, NUMBER_ROWS + _FRAME, TABLE_ROWS + _FRAME
+    rows = memory + numbers + _CHART_ROWS + (0 if width >= _SIDE_BY_SIDE else table)
+    return width >= 46 and height >= rows
+
+
+def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: Glyphs) -> Marked:
+    """`height` lines of `width` cells, and where which figure stands."""
+    plan = planning.planned
+    if plan is None:
+        said = planning.error.message if planning.error else "nothing planned yet"
+        return Marked([fit(((f" {clean_line(said)}", "dim"),), width)])
+    page = Marked()
+    memory = memory_block(plan.memory, width - 2, glyphs)
+    memory.lines.append(_fix_line(planning, width - 2, glyphs))
+    note = f"at its peak, phase {plan.memory.step.peak_phase.name}"
+    page.below(framed(memory, width, min(height, len(memory.lines) + _FRAME), glyphs, "memory per device", note))
+    rest = height - len(page.lines)
+    if view == "all" and all_fit(width, height):
+        _everything(page, planning, plan, width, rest, glyphs)
+    elif rest >= _FRAME + 3:
+        shown: View = "numbers" if view == "all" else view
+        page.below(_pane(shown, planning, plan, width, rest, glyphs, tabs=True))
+    page.lines = page.lines[:height]
+    return page.dimmed() if planning.stale else page
+
+
+def _everything(page: Marked, planning: Planning, plan: Plan, width: int, rest: int, glyphs: Glyphs) -> None:
+    numbers = NUMBER_ROWS + _FRAME
+    if width >= _SIDE_BY_SIDE:
+        table_width = min(60, width // 2)
+        left = _pane("numbers", planning, plan, width - table_width, numbers, glyphs)
+        right = _pane("table", planning, plan, table_width, numbers, glyphs)
+        top = len(page.lines)
+        page.place(left, top, 0)
+        page.place(right, top, width - table_width)
+        page.lines += beside([(left.lines, width - table_width), (right.lines, table_width)], numbers)
+        page.below(_pane("chart", planning, plan, width, rest - numbers, glyphs))
+        return
+    table = TABLE_ROWS + _FRAME
+    page.below(_pane("numbers", planning, plan, width, numbers, glyphs))
+    page.below(_pane("table", planning, plan, width, table, glyphs))
+    page.below(_pane("chart", planning, plan, width, rest - numbers - table, glyphs))
+
+
+def _pane(view: View, planning: Planning, plan: Plan, width: int, height: int, glyphs: Glyphs, *, tabs: bool = False) -> Marked:
+    """One framed pane."""
+    inner, rows = width - 2, height - _FRAME
+    foot = "tab: numbers, table, chart" if tabs else ""
+    if view == "numbers":
+        return framed(numbers_block(plan, inner, rows, glyphs), width, height, glyphs, "plan", "", foot)
+    if view == "table":
+        devices = plan.request.mesh.devices
+        words = f"GiB per device of {devices}" if devices > 1 else "GiB; one device has nothing to shard"
+        block = table_block(plan, planning.grid, inner)
+        if rows > TABLE_ROWS + 1:
+            block.lines += [(), (("a click takes a layout; [this plan]", "dim"),)]
+        block = block if planning.settled else block.dimmed()
+        return framed(block, width, height, glyphs, f"ZeRO x precision, {words}", "", foot)
+    block = Marked(plan_chart(plan, inner, rows, glyphs))
+    note = chart_note(plan)
+    note = note if len(note) + 26 <= width else ""
+    below = legend(plan, glyphs) if not tabs else foot
+    return framed(block, width, height, glyphs, "loss by compute", note, below)
+
+
+def _fix_line(planning: Planning, width: int, glyphs: Glyphs) -> Line:
+    """The cheapest fix, before it is asked for: what it changes, saves and costs."""
+    fix = planning.fix
+    if isinstance(fix, Fix):
+        room = width - 4
+        return fit(((" f ", "footer.job"), (" ", "text"), (cut_text(fix.words, room, glyphs.ellipsis), "alert")), width)
+    if isinstance(fix, NoFix):
+        return fit(((cut_text(fix.reason, width, glyphs.ellipsis), "bad"),), width)
+    return ()
+
+
+def title_line(planning: Planning, width: int, glyphs: Glyphs) -> Line:
+    """What is planned, and on what; beside an error, that this is the last plan that could be made."""
+    plan = planning.planned
+    name = "tuitrain "
+    if plan is None:
+        return fit(((name, "title"), (f"{glyphs.separator} plan", "dim")), width)
+    hardware = plan.request.hardware
+    what = (
+        f"{clean_line(plan.request.shape.name)} on {plan.request.mesh.devices} x {clean_line(hardware.title or hardware.name)}"
+    )
+    right: Line = (("not this form: the last plan that could be made ", "alert"),) if planning.stale else ()
+    left: Line = ((name, "title"), (f"{glyphs.separator} plan {glyphs.separator} ", "dim"), (what, "label"))
+    return (
+        fit(spread(left, right, width), width)
+        if right and sum(len(t) for t, _ in (*left, *right)) < width
+        else fit(right or left, width)
+    )
+
+
+__all__ = ["VIEWS", "Part", "View", "all_fit", "plan_page", "title_line"]

@@ -1,0 +1,316 @@
+"""Plan: a form on the left, what it costs on the right, replanned at every keystroke."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.timer import Timer
+
+from tuitrain.tui.actions import PLAN, bindings
+from tuitrain.tui.messages import JobDone, MachineKnown
+from tuitrain.tui.plan.command import plan_command
+from tuitrain.tui.plan.explaining import TABLE, explainable
+from tuitrain.tui.plan.state import Planning
+from tuitrain.tui.plan.this_machine import measure, this_form
+from tuitrain.tui.render.dialog import Choice
+from tuitrain.tui.render.plan_page import VIEWS, View, all_fit, plan_page, title_line
+from tuitrain.tui.screens.base import TuiScreen
+from tuitrain.tui.screens.confirm import ConfirmScreen
+from tuitrain.tui.widgets.footer_bar import FooterBar
+from tuitrain.tui.widgets.lines import Lines
+from tuitrain.tui.widgets.plan_form import PlanForm
+from tuitrain.tui.widgets.plan_page import PlanPage
+
+DEBOUNCE_S = 0.05
+"""Rest after a keystroke before table and fix are reckoned, which take tens of milliseconds together."""
+_NARROW_CELLS = 64
+_FORM_SHARE, _FORM_CELLS = 0.3, (30, 44)
+
+
+class PlanScreen(TuiScreen):
+    """The form and its plan."""
+
+    WHERE = PLAN
+    BINDINGS = bindings(PLAN)
+
+    def __init__(self, planning: Planning) -> None:
+        super().__init__()
+        self.planning = planning
+        self.view: View = "all"
+        self._later: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, form, page, keys."""
+        ascii_only = self.glyphs.ascii_only
+        yield Lines("plan-title", ascii_only=ascii_only)
+        with Horizontal(id="plan"):
+            yield PlanForm(self.planning, self.glyphs)
+            yield PlanPage(ascii_only=ascii_only)
+        yield FooterBar(PLAN, ascii_only=ascii_only)
+
+    def on_mount(self) -> None:
+        """The first plan; meanwhile a thread looks at this machine."""
+        self.replanned(rethink=True)
+        self.planning.finish()
+        self.call_after_refresh(self.paint)
+        if self.tui.this is None:
+            self.tui.bridge.job("machine", self._look)
+
+    def _look(self, say: object) -> None:
+        from tuitrain.runs.machine import this_machine
+
+        self.tui.bridge.post(MachineKnown(this_machine()))
+
+    def machine_changed(self) -> None:
+        """What `this` stands for may be known now."""
+        self.replanned(rethink=True)
+
+    # --- painting -----------------------------------------------------------------------------------------------------
+
+    def replanned(self, *, rethink: bool = False) -> None:
+        """Show the plan now; table and fix a moment after the last keystroke."""
+        if rethink:
+            self.planning.replan()
+        self.paint()
+        if self._later is not None:
+            self._later.stop()
+        self._later = self.set_timer(DEBOUNCE_S, self._finish)
+
+    def _finish(self) -> None:
+        if not self.planning.settled and not self.planning.stale:
+            self.planning.finish()
+            self.paint()
+
+    def paint(self) -> None:
+        """Show form and page for the size there is."""
+        if not self.on_stage:
+            return
+        width, height = self.size.width, max(1, self.size.height - 2)
+        form, page = self.query_one(PlanForm), self.query_one(PlanPage)
+        narrow = width < _NARROW_CELLS
+        low, high = _FORM_CELLS
+        cells = width if narrow else min(high, max(low, round(width * _FORM_SHARE)))
+        form.display, page.display = not narrow or self.view == "all", not narrow or self.view != "all"
+        form.styles.width = cells
+        with self.app.batch_update():
+            self.query_one("#plan-title", Lines).show([title_line(self.planning, width, self.glyphs)])
+            form.paint()
+            shown: View = self.view
+            page.fill(plan_page(self.planning, shown, width if narrow else width - cells - 1, height, self.glyphs))
+            hidden = {"plan.undo"} if not self.planning.can_undo else set()
+            plan = self.planning.planned
+            hidden |= {"plan.fix"} if plan is None or plan.memory.verdict == "fits" else set()
+            self.query_one(FooterBar).show_keys(self._labels(), frozenset(hidden))
+
+    def _labels(self) -> dict[str, str]:
+        return {"field.edit": "Keep"} if self.planning.editor is not None else {}
+
+    # --- the form -----------------------------------------------------------------------------------------------------
+
+    @on(PlanForm.Edited)
+    def edited(self) -> None:
+        """A keystroke."""
+        self.replanned()
+
+    @on(PlanForm.Left)
+    def left(self) -> None:
+        """Typing ended."""
+        self.set_focus(None)
+        self.replanned()
+
+    @on(PlanForm.Clicked)
+    def clicked(self, event: PlanForm.Clicked) -> None:
+        """Go there; on the value of the field one is at, type or choose."""
+        planning = self.planning
+        again = event.row == planning.row and planning.editor is None
+        if planning.editor is not None and event.row != planning.row:
+            if not planning.accept():
+                planning.cancel()
+            self.set_focus(None)
+        planning.row = event.row
+        if again and event.on_value:
+            if planning.current.kind == "choice":
+                planning.turn(1)
+            else:
+                self.action_field_edit()
+                return
+        self.replanned()
+
+    def on_key(self, event: events.Key) -> None:
+        """A digit on a field that takes numbers starts typing it."""
+        planning = self.planning
+        digit = event.character is not None and (event.character.isdigit() or event.character in ".$")
+        if digit and planning.editor is None and planning.current.kind in ("whole", "text"):
+            event.stop()
+            self._begin(str(event.character))
+
+    def _begin(self, typed: str = "") -> None:
+        if not self.query_one(PlanForm).display:
+            self.view = "all"
+            self.query_one(PlanForm).display = True
+        self.planning.begin(typed)
+        self.query_one(PlanForm).focus()
+        self.replanned()
+
+    def action_field_up(self) -> None:
+        """The field above."""
+        self.planning.move(-1)
+        self.paint()
+
+    def action_field_down(self) -> None:
+        """The field below."""
+        self.planning.move(1)
+        self.paint()
+
+    def action_field_next(self) -> None:
+        """The next choice, or twice the number."""
+        self.planning.turn(1)
+        self.replanned()
+
+    def action_field_previous(self) -> None:
+        """The choice before, or half the number."""
+        self.planning.turn(-1)
+        self.replanned()
+
+    def action_field_edit(self) -> None:
+        """Type into a field; a choice goes on to the next one."""
+        if self.planning.current.kind == "choice":
+            self.action_field_next()
+        else:
+            self._begin()
+
+    # --- what a plan is for -------------------------------------------------------------------------------------------
+
+    def action_plan_fix(self) -> None:
+        """Apply the cheapest fix."""
+        self.tui.say(self.planning.apply_fix())
+        self.replanned()
+
+    def action_plan_undo(self) -> None:
+        """Take the last change back."""
+        if not self.planning.undo():
+            self.tui.say("nothing to take back")
+        self.replanned()
+
+    def action_plan_view(self) -> None:
+        """The next pane, where not all have room; else one of them large."""
+        self._turn_view(1)
+
+    def action_plan_view_back(self) -> None:
+        """The pane before."""
+        self._turn_view(-1)
+
+    def _turn_view(self, by: int) -> None:
+        page = self.query_one(PlanPage)
+        narrow = self.size.width < _NARROW_CELLS
+        views = VIEWS if narrow or all_fit(page.size.width, page.size.height) else VIEWS[1:]
+        at = views.index(self.view) if self.view in views else 0
+        self.view = views[(at + by) % len(views)]
+        self.paint()
+
+    def action_plan_explain(self) -> None:
+        """How the number the field moves comes about."""
+        self._explain(self.planning.current.figure)
+
+    @on(PlanPage.Pointed)
+    def pointed(self, event: PlanPage.Pointed) -> None:
+        """A figure was clicked: explain it; a layout: take it."""
+        if event.figure.startswith(TABLE) and not self.planning.stale:
+            precision, _, stage = event.figure.removeprefix(TABLE).rpartition(".zero")
+            self.planning.take_layout(precision, int(stage))
+            self.replanned()
+            return
+        self._explain(event.figure)
+
+    def _explain(self, name: str) -> None:
+        from tuitrain.tui.screens.plan_explain import PlanExplainScreen
+
+        if self.planning.planned is None:
+            self.tui.say("there is no plan yet", severity="warning")
+            return
+        figures = explainable(self.planning.planned, self.planning.grid)
+        self.app.push_screen(PlanExplainScreen(figures, name))
+
+    def action_plan_copy(self) -> None:
+        """Copy the command that says the same."""
+        planning = self.planning
+        if planning.planned is None or planning.stale:
+            self.tui.say("the form has no plan: nothing to copy", severity="warning")
+            return
+        command, untold = plan_command(planning.form, planning.planned.request)
+        self.app.copy_to_clipboard(command)
+        lost = f" (not said: {', '.join(untold)})" if untold else ""
+        self.tui.say(f"copied: {command}{lost}")
+
+    def action_plan_this(self) -> None:
+        """Fill the form in for this machine."""
+        form = this_form(self.tui.this)
+        if form is None:
+            what = "looking at this machine" if self.tui.this is None else "this machine was never measured; M measures it"
+            self.tui.say(what, severity="warning")
+            return
+        self.planning.change(form)
+        self.replanned()
+
+    def action_plan_measure(self) -> None:
+        """Measure this machine, in a thread."""
+        machine, precision = self.tui.this, self.planning.form["precision"]
+        if machine is None:
+            self.tui.say("looking at this machine", severity="warning")
+            return
+        self.tui.say(f"measuring this machine in {precision}: whole training steps, up to a minute")
+        self.tui.bridge.job("measure", lambda say: JobDone(measure(machine, precision)))
+
+    def action_plan_launch(self) -> None:
+        """Write the configuration and start it, when the trainer can train it; else say why, and offer the command."""
+        from tuitrain.runs.plan_launch import refusal
+
+        planned = self.planning.planned
+        if planned is None or self.planning.stale:
+            self.tui.say("the form has no plan: nothing to launch", severity="warning")
+            return
+        why = refusal(planned.request, verdict=planned.memory.verdict)
+        if why:
+            choices = (Choice(id="keep", label="Back to the form"), Choice(id="copy", label="Copy the command that plans it"))
+            body = f"{why}.\n\nThe key t fills in what this machine can train."
+            self.app.push_screen(ConfirmScreen("This cannot be launched here", body, choices), self._refused)
+            return
+        self._ask_launch()
+
+    def _refused(self, choice: str | None) -> None:
+        if choice == "copy":
+            self.action_plan_copy()
+
+    def _ask_launch(self) -> None:
+        from tuitrain.config.dump import to_toml
+        from tuitrain.runs.plan_launch import CORPUS_NOTE, run_config, run_name
+        from tuitrain.tui.screens.plan_launch import PlanLaunchScreen, free_path
+
+        planning = self.planning
+        assert planning.planned is not None, "refused before"
+        model = planning.form["model"].strip()
+        command, _ = plan_command(planning.form, planning.planned.request)
+        request = planning.planned.request
+        config = run_config(request, planning.planned.tokens.value, model, run_name(model))
+        text = to_toml(config, comment=f"planned with: {command}")
+        path = free_path(self.tui.bridge.store.root, run_name(model))
+        self.app.push_screen(PlanLaunchScreen(text, path, CORPUS_NOTE), self._written)
+
+    def _written(self, answer: tuple[Path, bool] | None) -> None:
+        if answer is None:
+            return
+        path, start = answer
+        if not start:
+            self.tui.say(f"written; tuitrain train {path}")
+            return
+        root = self.tui.bridge.store
+
+        def launch(say: object) -> JobDone:
+            from tuitrain.runs.plan_launch import launch_file
+
+            return JobDone(f"{path.stem} trains; quit any time with q, it goes on", open_run=launch_file(path, root).path)
+
+        self.tui.bridge.job("launch", launch)
