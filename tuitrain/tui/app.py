@@ -162,9 +162,11 @@ class TuitrainApp(App[None]):
 
     @_while_open
     def on_job_said(self, message: JobSaid) -> None:
-        """How far a job is: on the list's own line, so that nothing jumps."""
+        """How far a job is: on the list's own line, so that nothing jumps; on other screens where they have a place for it."""
         self.home.said = message.text
         self.home.paint()
+        if isinstance(self.screen, TuiScreen):
+            self.screen.job_said()
 
     @_while_open
     def on_job_done(self, message: JobDone) -> None:
@@ -182,6 +184,8 @@ class TuitrainApp(App[None]):
         """A job did not."""
         self.home.said = ""
         self.home.paint()
+        if isinstance(self.screen, TuiScreen):
+            self.screen.job_said()
         self.push_screen(ErrorScreen(message.message, message.hint))
 
     # --- actions that are the same on every screen --------------------------------------------------------------------

@@ -99,7 +99,7 @@ def _scale(losses: list[float]) -> YScale:
 def _label(raster: Raster, row: int, column: int, text: str, owner: int) -> None:
     """A name near its point, where nothing else is: beside it, else above or below; none when there is no such place."""
     sides = [(row, column + 2), (row, column - 1 - len(text))]
-    sides += [(each, column + shift) for each in (row - 1, row + 1) for shift in (1, -len(text) // 2, -len(text))]
+    sides += [(each, column + shift) for each in (row - 1, row + 1) for shift in (-len(text) // 2,)]
     for at, start in sides:
         end = start + len(text)
         if 0 <= at < raster.height and start >= 0 and end <= raster.width and _free(raster, at, start, end):

@@ -86,11 +86,8 @@ def _scale(memory: DeviceMemory, width: int, cells_per_byte: float, glyphs: Glyp
     edge = min(width - 1, max(0, round(memory.capacity_bytes * cells_per_byte) - 1))
     mark = glyphs.mark_checkpoint
     text = "".join(cells)
-    label = f"device {size(memory.capacity_bytes)}"
-    start = edge - len(label) - 1
-    if start > high + 1:
-        text = text[:start] + label + text[start + len(label) :]
-    elif low > len(label) + 2:
+    label = f"{mark} device's end  {glyphs.down}{glyphs.across}{glyphs.down}{glyphs.across}{glyphs.down} low, middle, high"
+    if len(label) + 2 <= min(low, edge):
         text = label + text[len(label) :]
     return fit(((text[:edge], "axis.label"), (mark, "alert"), (text[edge + 1 :], "axis.label")), width)
 

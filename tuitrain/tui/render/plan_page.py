@@ -7,13 +7,15 @@ from typing import Final, Literal
 from tuitrain.runs.fixes import Fix, NoFix
 from tuitrain.text import clean_line
 from tuitrain.tui.plan.state import Planning
+from tuitrain.tui.render.format import size
 from tuitrain.tui.render.glyphs import Glyphs
 from tuitrain.tui.render.marked import Marked, Part, framed
+from tuitrain.tui.render.panes import fill
 from tuitrain.tui.render.plan_chart import chart_note, legend, plan_chart
 from tuitrain.tui.render.plan_memory import memory_block
 from tuitrain.tui.render.plan_numbers import NUMBER_ROWS, numbers_block
 from tuitrain.tui.render.plan_table import TABLE_ROWS, table_block
-from tuitrain.tui.render.spans import Line, beside, cut_text, fit, spread
+from tuitrain.tui.render.spans import Line, beside, fit, line_width, spread
 from tuitrain_planners import Plan
 
 View = Literal["all", "numbers", "table", "chart"]
@@ -38,8 +40,8 @@ def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: G
         return Marked([fit(((f" {clean_line(said)}", "dim"),), width)])
     page = Marked()
     memory = memory_block(plan.memory, width - 2, glyphs)
-    memory.lines.append(_fix_line(planning, width - 2, glyphs))
-    note = f"at its peak, phase {plan.memory.step.peak_phase.name}"
+    memory.lines += _advice(planning, width - 2)
+    note = f"at its peak, phase {plan.memory.step.peak_phase.name.replace('_', ' ')}"
     page.below(framed(memory, width, min(height, len(memory.lines) + _FRAME), glyphs, "memory per device", note))
     rest = height - len(page.lines)
     if view == "all" and all_fit(width, height):
@@ -90,34 +92,37 @@ def _pane(view: View, planning: Planning, plan: Plan, width: int, height: int, g
     return framed(block, width, height, glyphs, "loss by compute", note, below)
 
 
-def _fix_line(planning: Planning, width: int, glyphs: Glyphs) -> Line:
-    """The cheapest fix, before it is asked for: what it changes, saves and costs."""
+def _advice(planning: Planning, width: int) -> list[Line]:
+    """The cheapest fix, before it is asked for: what it changes, saves and costs; or what is left. One line at least."""
     fix = planning.fix
     if isinstance(fix, Fix):
-        room = width - 4
-        return fit(((" f ", "footer.job"), (" ", "text"), (cut_text(fix.words, room, glyphs.ellipsis), "alert")), width)
+        rows = fill(fix.words, width - 4)
+        return [((" f " if index == 0 else "   ", "footer.job"), (f" {text}", "alert")) for index, text in enumerate(rows)]
     if isinstance(fix, NoFix):
-        return fit(((cut_text(fix.reason, width, glyphs.ellipsis), "bad"),), width)
-    return ()
+        return [((text, "bad"),) for text in fill(fix.reason, width)]
+    if planning.planned is not None and planning.planned.memory.verdict == "fits":
+        memory = planning.planned.memory
+        free = memory.capacity_bytes - memory.device_bytes.mid.value
+        return [((f"{size(free)} to spare", "good"),)]
+    return [()]
 
 
-def title_line(planning: Planning, width: int, glyphs: Glyphs) -> Line:
-    """What is planned, and on what; beside an error, that this is the last plan that could be made."""
+def title_line(planning: Planning, width: int, glyphs: Glyphs, said: str = "") -> Line:
+    """What is planned, and on what; beside an error, that this is the last plan that could be made; what a job is doing."""
     plan = planning.planned
-    name = "tuitrain "
+    name: Line = (("tuitrain ", "title"), (f"{glyphs.separator} plan", "dim"))
     if plan is None:
-        return fit(((name, "title"), (f"{glyphs.separator} plan", "dim")), width)
+        return fit(name, width)
     hardware = plan.request.hardware
-    what = (
-        f"{clean_line(plan.request.shape.name)} on {plan.request.mesh.devices} x {clean_line(hardware.title or hardware.name)}"
-    )
-    right: Line = (("not this form: the last plan that could be made ", "alert"),) if planning.stale else ()
-    left: Line = ((name, "title"), (f"{glyphs.separator} plan {glyphs.separator} ", "dim"), (what, "label"))
-    return (
-        fit(spread(left, right, width), width)
-        if right and sum(len(t) for t, _ in (*left, *right)) < width
-        else fit(right or left, width)
-    )
+    devices = plan.request.mesh.devices
+    where = clean_line(hardware.title or hardware.name)
+    what = f"{clean_line(plan.request.shape.name)} on {f'{devices} x ' if devices > 1 else ''}{where}"
+    left: Line = (*name, (f" {glyphs.separator} ", "dim"), (what, "label"))
+    words = f"{clean_line(said)} " if said else "not this form: the last plan that could be made " if planning.stale else ""
+    if not words:
+        return fit(left, width)
+    right: Line = ((words, "alert"),)
+    return spread(left if line_width(left) + line_width(right) < width else name, right, width)
 
 
 __all__ = ["VIEWS", "Part", "View", "all_fit", "plan_page", "title_line"]

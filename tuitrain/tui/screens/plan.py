@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.timer import Timer
 
-from tuitrain.tui.actions import PLAN, bindings
+from tuitrain.tui.actions import PLAN, bindings, on_screen
 from tuitrain.tui.messages import JobDone, MachineKnown
 from tuitrain.tui.plan.command import plan_command
 from tuitrain.tui.plan.explaining import TABLE, explainable
@@ -19,6 +19,7 @@ from tuitrain.tui.render.dialog import Choice
 from tuitrain.tui.render.plan_page import VIEWS, View, all_fit, plan_page, title_line
 from tuitrain.tui.screens.base import TuiScreen
 from tuitrain.tui.screens.confirm import ConfirmScreen
+from tuitrain.tui.screens.jobs import Say
 from tuitrain.tui.widgets.footer_bar import FooterBar
 from tuitrain.tui.widgets.lines import Lines
 from tuitrain.tui.widgets.plan_form import PlanForm
@@ -59,10 +60,14 @@ class PlanScreen(TuiScreen):
         if self.tui.this is None:
             self.tui.bridge.job("machine", self._look)
 
-    def _look(self, say: object) -> None:
+    def _look(self, say: Say) -> None:
         from tuitrain.runs.machine import this_machine
 
         self.tui.bridge.post(MachineKnown(this_machine()))
+
+    def job_said(self) -> None:
+        """In the title."""
+        self.paint()
 
     def machine_changed(self) -> None:
         """What `this` stands for may be known now."""
@@ -96,17 +101,23 @@ class PlanScreen(TuiScreen):
         form.display, page.display = not narrow or self.view == "all", not narrow or self.view != "all"
         form.styles.width = cells
         with self.app.batch_update():
-            self.query_one("#plan-title", Lines).show([title_line(self.planning, width, self.glyphs)])
+            self.query_one("#plan-title", Lines).show([title_line(self.planning, width, self.glyphs, self.tui.home.said)])
             form.paint()
             shown: View = self.view
             page.fill(plan_page(self.planning, shown, width if narrow else width - cells - 1, height, self.glyphs))
-            hidden = {"plan.undo"} if not self.planning.can_undo else set()
-            plan = self.planning.planned
-            hidden |= {"plan.fix"} if plan is None or plan.memory.verdict == "fits" else set()
-            self.query_one(FooterBar).show_keys(self._labels(), frozenset(hidden))
+            self._paint_keys()
 
-    def _labels(self) -> dict[str, str]:
-        return {"field.edit": "Keep"} if self.planning.editor is not None else {}
+    def _paint_keys(self) -> None:
+        """While typing only the keys that are not text."""
+        footer, planning = self.query_one(FooterBar), self.planning
+        if planning.editor is not None:
+            others = {action.id for action in on_screen(PLAN)} - {"field.edit", "back"}
+            footer.show_keys({"field.edit": "Keep", "back": "Leave as it was"}, frozenset(others))
+            return
+        hidden = set() if planning.can_undo else {"plan.undo"}
+        if planning.planned is None or planning.planned.memory.verdict == "fits":
+            hidden.add("plan.fix")
+        footer.show_keys(None, frozenset(hidden))
 
     # --- the form -----------------------------------------------------------------------------------------------------
 
@@ -177,10 +188,26 @@ class PlanScreen(TuiScreen):
 
     def action_field_edit(self) -> None:
         """Type into a field; a choice goes on to the next one."""
-        if self.planning.current.kind == "choice":
+        if self.planning.editor is not None:
+            self._end(keep=True)
+        elif self.planning.current.kind == "choice":
             self.action_field_next()
         else:
             self._begin()
+
+    def _end(self, *, keep: bool) -> None:
+        """Typing ends: what was typed stays, if it can be read, or what stood there before."""
+        if keep and not self.planning.accept():
+            return
+        self.planning.cancel()
+        self.left()
+
+    async def action_back(self) -> None:
+        """Out of a field, else back to the list of runs."""
+        if self.planning.editor is not None:
+            self._end(keep=False)
+        else:
+            await super().action_back()
 
     # --- what a plan is for -------------------------------------------------------------------------------------------
 
@@ -242,8 +269,9 @@ class PlanScreen(TuiScreen):
             return
         command, untold = plan_command(planning.form, planning.planned.request)
         self.app.copy_to_clipboard(command)
-        lost = f" (not said: {', '.join(untold)})" if untold else ""
-        self.tui.say(f"copied: {command}{lost}")
+        lost = f"\n\nIt cannot say: {', '.join(untold)}." if untold else ""
+        body = f"{command}{lost}\n\nA terminal that does not take it lets you select it here."
+        self.app.push_screen(ConfirmScreen("Copied", body, (Choice(id="keep", label="Back to the form"),)))
 
     def action_plan_this(self) -> None:
         """Fill the form in for this machine."""
@@ -261,8 +289,15 @@ class PlanScreen(TuiScreen):
         if machine is None:
             self.tui.say("looking at this machine", severity="warning")
             return
-        self.tui.say(f"measuring this machine in {precision}: whole training steps, up to a minute")
-        self.tui.bridge.job("measure", lambda say: JobDone(measure(machine, precision)))
+        if self.tui.home.said:
+            self.tui.say(f"still busy: {self.tui.home.said}", severity="warning")
+            return
+
+        def work(say: Say) -> JobDone:
+            say(f"measuring this machine in {precision}, a minute or two")
+            return JobDone(measure(machine, precision))
+
+        self.tui.bridge.job("measure", work)
 
     def action_plan_launch(self) -> None:
         """Write the configuration and start it, when the trainer can train it; else say why, and offer the command."""
@@ -308,9 +343,10 @@ class PlanScreen(TuiScreen):
             return
         root = self.tui.bridge.store
 
-        def launch(say: object) -> JobDone:
+        def launch(say: Say) -> JobDone:
             from tuitrain.runs.plan_launch import launch_file
 
+            say(f"starting {path.stem}")
             return JobDone(f"{path.stem} trains; quit any time with q, it goes on", open_run=launch_file(path, root).path)
 
         self.tui.bridge.job("launch", launch)

@@ -58,7 +58,9 @@ class PlanLaunchScreen(TuiModal[tuple[Path, bool] | None]):
         body += [BLANK, *notes, BLANK]
         keys = "enter writes the file and starts it, ctrl+s only writes it, esc leaves"
         body += [((self._wrong, "mark.guard"),) if self._wrong else ((keys, "dim"),), (("write to", "label"),)]
-        self.query_one("#dialog", Lines).show(dialog("Launch this plan", body, (), 0, width, self.glyphs))
+        box = self.query_one("#dialog", Lines)
+        box.styles.width = width
+        box.show(dialog("Launch this plan", body, (), 0, width, self.glyphs))
 
     @on(Input.Submitted)
     def start(self) -> None:
