@@ -69,10 +69,12 @@ class Planning:
 
     def move(self, by: int) -> None:
         """Another field; the cursor stops at the ends."""
+        self.end()
         self.row = min(len(FIELDS) - 1, max(0, self.row + by))
 
     def turn(self, direction: int) -> None:
         """Next or previous choice, twice or half the number; a name becomes the next preset."""
+        self.end()
         key = self.current.key
         if self.current.kind == "name":
             names = self.sources.names(key)
@@ -83,6 +85,7 @@ class Planning:
 
     def change(self, form: Form) -> None:
         """Another form, which `undo` takes back."""
+        self.end()
         if form != self.form:
             self._undo = [*self._undo, self.form][-_UNDO_KEPT:]
             self.form = form
@@ -90,6 +93,7 @@ class Planning:
 
     def undo(self) -> bool:
         """Back to the form before the last change; whether there was one."""
+        self.end()
         if not self._undo:
             return False
         self.form = self._undo.pop()
@@ -100,6 +104,7 @@ class Planning:
 
     def begin(self, typed: str = "") -> None:
         """Type into the field under the cursor; `typed` is what was pressed to get here."""
+        self.end()
         self._before = self.form[self.current.key]
         self.editor, self.picked = Editor.of(self._before), 0
         if self.current.kind == "name":
@@ -148,6 +153,11 @@ class Planning:
         if self.editor is not None:
             self.editor, self.offered = None, []
             self._try(self._before)
+
+    def end(self) -> None:
+        """Typing is over: what can be read is kept, what cannot is taken back."""
+        if not self.accept():
+            self.cancel()
 
     @property
     def meant(self) -> str:
@@ -207,6 +217,7 @@ class Planning:
 
     def apply_fix(self) -> str:
         """Put the cheapest fix into the form; what was done, or why nothing was."""
+        self.end()
         if self.planned is None or self.stale:
             return "there is no plan to fix: " + (self.error.message if self.error else "")
         found = cheapest_fix(self.planned)
@@ -232,4 +243,5 @@ class Planning:
 
 def go_to(planning: Planning, key: str) -> None:
     """Put the cursor on a field."""
+    planning.end()
     planning.row = FIELDS.index(BY_KEY[key])

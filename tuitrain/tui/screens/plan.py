@@ -106,6 +106,8 @@ class PlanScreen(TuiScreen):
             shown: View = self.view
             page.fill(plan_page(self.planning, shown, width if narrow else width - cells - 1, height, self.glyphs))
             self._paint_keys()
+        if self.planning.editor is None and self.focused is form:
+            self.set_focus(None)
 
     def _paint_keys(self) -> None:
         """While typing only the keys that are not text."""
@@ -123,13 +125,7 @@ class PlanScreen(TuiScreen):
 
     @on(PlanForm.Edited)
     def edited(self) -> None:
-        """A keystroke."""
-        self.replanned()
-
-    @on(PlanForm.Left)
-    def left(self) -> None:
-        """Typing ended."""
-        self.set_focus(None)
+        """A keystroke; perhaps the last of this field."""
         self.replanned()
 
     @on(PlanForm.Clicked)
@@ -137,10 +133,8 @@ class PlanScreen(TuiScreen):
         """Go there; on the value of the field one is at, type or choose."""
         planning = self.planning
         again = event.row == planning.row and planning.editor is None
-        if planning.editor is not None and event.row != planning.row:
-            if not planning.accept():
-                planning.cancel()
-            self.set_focus(None)
+        if event.row != planning.row:
+            planning.end()
         planning.row = event.row
         if again and event.on_value:
             if planning.current.kind == "choice":
@@ -189,23 +183,18 @@ class PlanScreen(TuiScreen):
     def action_field_edit(self) -> None:
         """Type into a field; a choice goes on to the next one."""
         if self.planning.editor is not None:
-            self._end(keep=True)
+            self.planning.accept()
+            self.replanned()
         elif self.planning.current.kind == "choice":
             self.action_field_next()
         else:
             self._begin()
 
-    def _end(self, *, keep: bool) -> None:
-        """Typing ends: what was typed stays, if it can be read, or what stood there before."""
-        if keep and not self.planning.accept():
-            return
-        self.planning.cancel()
-        self.left()
-
     async def action_back(self) -> None:
         """Out of a field, else back to the list of runs."""
         if self.planning.editor is not None:
-            self._end(keep=False)
+            self.planning.cancel()
+            self.replanned()
         else:
             await super().action_back()
 

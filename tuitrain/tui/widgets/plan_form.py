@@ -17,9 +17,6 @@ class PlanForm(Lines, can_focus=True):
     class Edited(Message):
         """The form, or the text being typed, changed."""
 
-    class Left(Message):
-        """Typing ended: kept, or taken back."""
-
     class Clicked(Message):
         """A field was clicked; `on_value`: on what stands in it."""
 
@@ -59,7 +56,7 @@ class PlanForm(Lines, can_focus=True):
             return
         event.stop()
         event.prevent_default()
-        self.post_message(self.Edited() if planning.editor is not None else self.Left())
+        self.post_message(self.Edited())
 
     def on_paste(self, event: events.Paste) -> None:
         """Pasted text is typed text, on one line."""
