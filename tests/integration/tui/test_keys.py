@@ -28,6 +28,9 @@ def jobs(monkeypatch):
     """Stand-ins for what would start or end processes; the list of what was asked."""
     asked = []
     monkeypatch.setattr("tuitrain.runs.kill.kill", lambda run: asked.append(("kill", run.run_id)))
+    monkeypatch.setattr(
+        "tuitrain.tui.screens.plan.measure", lambda machine, precision: asked.append(("measure", precision)) or ""
+    )
     monkeypatch.setattr("tuitrain.runs.launch.resume", lambda run: asked.append(("resume", run.run_id)))
     return asked
 

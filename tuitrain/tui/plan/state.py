@@ -12,7 +12,7 @@ from tuitrain.runs.fixes import Fix, NoFix, cheapest_fix
 from tuitrain.tui.plan.editor import Editor
 from tuitrain.tui.plan.fields import BY_KEY, FIELDS, Field, Form, first_form
 from tuitrain.tui.plan.reading import FieldError, Sources, read
-from tuitrain.tui.plan.suggest import matches
+from tuitrain.tui.plan.suggest import alike, matches
 from tuitrain_planners import DeviceMemory, Plan, PlanError, by_precision, plan
 
 GRID_PRECISIONS: Final = ("fp32", "bf16-mixed", "bf16-pure")
@@ -169,10 +169,13 @@ class Planning:
     def _edit(self, editor: Editor) -> None:
         self.editor, text = editor, editor.text
         if self.current.kind == "name":
-            self.offered, self.picked = matches(text, self.sources.names(self.current.key)), 0
-            if text not in self.offered and self.offered and text.strip() and not self._reads(text):
+            names = self.sources.names(self.current.key)
+            self.offered, self.picked = matches(text, names), 0
+            if not self.offered:
+                self.offered, self.picked = alike(text, names), -1
+            elif text not in self.offered and self.offered and text.strip() and not self._reads(text):
                 text = self.offered[0]
-            elif text in self.offered:
+            if text in self.offered:
                 self.picked = self.offered.index(text)
         self._try(text)
 

@@ -55,7 +55,7 @@ def plan_chart(plan: Plan, width: int, height: int, glyphs: Glyphs) -> list[Line
         raster.put(row, column, glyphs.unknown, _KNOWN)
     here = cell(math.log10(six_nd(plan)), plan.loss.value)
     raster.put(*here, glyphs.running, _PLAN)
-    _label(raster, *here, "this plan", _PLAN)
+    _label(raster, *here, "this plan", _PLAN, always=True)
     for row, column, name in places:
         _label(raster, row, column, name, _KNOWN)
     return _rows(raster, scale, (low, high), glyphs)
@@ -96,15 +96,19 @@ def _scale(losses: list[float]) -> YScale:
     return YScale(kind="linear", low=low - air, high=high + air)
 
 
-def _label(raster: Raster, row: int, column: int, text: str, owner: int) -> None:
-    """A name near its point, where nothing else is: beside it, else above or below; none when there is no such place."""
-    sides = [(row, column + 2), (row, column - 1 - len(text))]
-    sides += [(each, column + shift) for each in (row - 1, row + 1) for shift in (-len(text) // 2,)]
-    for at, start in sides:
+def _label(raster: Raster, row: int, column: int, text: str, owner: int, *, always: bool = False) -> None:
+    """A name near its point, where nothing else is: beside it, else above or below. Where there is no such place none is
+    written, unless it must `always` be: then over the curves, further up.
+    """
+    middle = min(max(0, column - len(text) // 2), raster.width - len(text))
+    places = [(row, column + 2), (row, column - 1 - len(text)), *((row + by, middle) for by in (-1, 1, -2, 2))]
+    for at, start in places:
         end = start + len(text)
         if 0 <= at < raster.height and start >= 0 and end <= raster.width and _free(raster, at, start, end):
             raster.put(at, start, text, owner)
             return
+    if always:
+        raster.put(row - 1 if row else row + 1, middle, text, owner)
 
 
 def _free(raster: Raster, row: int, start: int, end: int) -> bool:
