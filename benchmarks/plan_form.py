@@ -1,5 +1,5 @@
-"""What one keystroke in the Plan form costs, against a frame of 16 ms: the plan, the panes, the whole frame in Textual; and what
-comes a moment later, table and cheapest fix.
+"""What one keystroke in the Plan form costs, against a frame of 16 ms: the plan, the panes, the whole frame in Textual; and, a
+moment later, table and cheapest fix.
 
 Each keystroke changes the sequence or the micro-batch of an 8-billion-parameter model on eight GPUs, so that nothing is found
 in a cache.
