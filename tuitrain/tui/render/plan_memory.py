@@ -21,6 +21,8 @@ LETTERS: Final = {
 WORDS: Final = {"fits": "FITS", "tight": "TIGHT", "oom": "OUT OF MEMORY"}
 STYLES: Final = {"fits": "good", "tight": "alert", "oom": "mark.guard"}
 _DEVICE: Final = "memory.device_bytes"
+UNSEEN_FRAC: Final = 1e-3
+"""Of the device; a group smaller than that has no cell in any bar, and no place in the legend."""
 _NAMES: Final = {"gathered": "gathered copies", "head": "logits + loss", "reserve": "allocator + driver"}
 
 
@@ -93,10 +95,12 @@ def _scale(memory: DeviceMemory, width: int, cells_per_byte: float, glyphs: Glyp
 
 
 def _legend(block: Marked, memory: DeviceMemory, width: int, glyphs: Glyphs) -> None:
-    """Letter, name and bytes of each group, in as many lines as it takes."""
+    """Letter, name and bytes of each group that can be seen, in as many lines as it takes."""
     row: list[Part] = []
     used = 0
     for name, value in groups_of(memory).items():
+        if value < UNSEEN_FRAC * memory.capacity_bytes:
+            continue
         figure = _DEVICE if name == "reserve" else f"memory.peak.{name}"
         entry = [
             Part(LETTERS[name], f"mem.{name}"),

@@ -59,9 +59,10 @@ def _speed(plan: Plan) -> Parts:
 
 
 def _money(plan: Plan, glyphs: Glyphs) -> Parts:
-    hours = [_n(f"{plan.gpu_hours.mid.value:,.4g} device hours", "cost.gpu_hours")]
+    count = plan.gpu_hours.mid.value
+    hours = [_n(f"{count:,.0f} device hours" if count >= 100 else f"{count:.3g} device hours", "cost.gpu_hours")]
     if plan.usd is None:
-        return [hours, [Part("no price known: give one in the field price", "dim")]]
+        return [hours, [Part("no price known", "dim")], [Part("the field price takes one", "dim")]]
     return [*_band_parts(plan.usd, "cost.usd", glyphs), hours]
 
 

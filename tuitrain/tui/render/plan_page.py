@@ -97,7 +97,9 @@ def _advice(planning: Planning, width: int) -> list[Line]:
     fix = planning.fix
     if isinstance(fix, Fix):
         rows = fill(fix.words, width - 4)
-        return [((" f " if index == 0 else "   ", "footer.job"), (f" {text}", "alert")) for index, text in enumerate(rows)]
+        return [
+            ((" f ", "footer.job") if index == 0 else ("   ", "text"), (f" {text}", "alert")) for index, text in enumerate(rows)
+        ]
     if isinstance(fix, NoFix):
         return [((text, "bad"),) for text in fill(fix.reason, width)]
     if planning.planned is not None and planning.planned.memory.verdict == "fits":
