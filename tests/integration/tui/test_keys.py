@@ -29,7 +29,7 @@ def jobs(monkeypatch):
     asked = []
     monkeypatch.setattr("tuitrain.runs.kill.kill", lambda run: asked.append(("kill", run.run_id)))
     monkeypatch.setattr(
-        "tuitrain.tui.screens.plan.measure", lambda machine, precision: asked.append(("measure", precision)) or ""
+        "tuitrain.tui.screens.plan_jobs.measure", lambda machine, precision: asked.append(("measure", precision)) or ""
     )
     monkeypatch.setattr("tuitrain.runs.launch.resume", lambda run: asked.append(("resume", run.run_id)))
     return asked

@@ -252,7 +252,7 @@ async def test_launching_what_the_trainer_cannot_train_says_why_and_offers_the_c
 async def test_a_machine_never_measured_is_not_measured_by_a_keystroke(opened, monkeypatch):
     asked = []
     monkeypatch.setattr("tuitrain.runs.calibration._measure", lambda *args: asked.append(args))
-    monkeypatch.setattr("tuitrain.tui.screens.plan.measure", lambda machine, precision: f"measured in {precision}")
+    monkeypatch.setattr("tuitrain.tui.screens.plan_jobs.measure", lambda machine, precision: f"measured in {precision}")
     async with opened([], keys=["p"]) as pilot:
         await until(pilot, lambda: pilot.app.this is not None)
         await pilot.press("t", "down", "down", "enter")

@@ -42,6 +42,16 @@ def verdict_part(memory: DeviceMemory, glyphs: Glyphs) -> Part:
 
 def memory_block(memory: DeviceMemory, width: int, glyphs: Glyphs) -> Marked:
     """Verdict, bar, scale, legend."""
+    block = verdict_line(memory, width, glyphs)
+    cells_per_byte = width / max(memory.capacity_bytes, memory.device_bytes.high.value)
+    block.add(_bar(memory, width, cells_per_byte, glyphs))
+    block.lines.append(_scale(memory, width, cells_per_byte, glyphs))
+    _legend(block, memory, width, glyphs)
+    return block
+
+
+def verdict_line(memory: DeviceMemory, width: int, glyphs: Glyphs) -> Marked:
+    """Whether it fits, how much of what, and between which ends."""
     block = Marked()
     band = memory.device_bytes
     amount = [Part(size(band.mid.value), "value.big", _DEVICE), Part(f" of {size(memory.capacity_bytes)}", "value")]
@@ -51,10 +61,6 @@ def memory_block(memory: DeviceMemory, width: int, glyphs: Glyphs) -> Marked:
         Part(size(band.high.value), "dim", f"{_DEVICE}.high"),
     ]
     block.add(row_of("", [[verdict_part(memory, glyphs)], amount, spread], width, 0, glyphs.separator))
-    cells_per_byte = width / max(memory.capacity_bytes, band.high.value)
-    block.add(_bar(memory, width, cells_per_byte, glyphs))
-    block.lines.append(_scale(memory, width, cells_per_byte, glyphs))
-    _legend(block, memory, width, glyphs)
     return block
 
 

@@ -12,7 +12,7 @@ from tuitrain.tui.render.glyphs import Glyphs
 from tuitrain.tui.render.marked import Marked, Part, framed
 from tuitrain.tui.render.panes import fill
 from tuitrain.tui.render.plan_chart import chart_note, legend, plan_chart
-from tuitrain.tui.render.plan_memory import memory_block
+from tuitrain.tui.render.plan_memory import memory_block, verdict_line
 from tuitrain.tui.render.plan_numbers import NUMBER_ROWS, numbers_block
 from tuitrain.tui.render.plan_table import TABLE_ROWS, table_block
 from tuitrain.tui.render.spans import Line, beside, fit, line_width, spread
@@ -23,13 +23,20 @@ VIEWS: Final[tuple[View, ...]] = ("all", "numbers", "table", "chart")
 _CHART_ROWS: Final = 10
 _SIDE_BY_SIDE: Final = 104
 _FRAME: Final = 2
+_MEMORY_ROWS, _LOWER_ROWS = 9, 8
+"""Of the memory pane, about, and the least the one below it is worth showing with."""
 
 
 def all_fit(width: int, height: int) -> bool:
     """Whether every pane has room at once."""
-    memory, numbers, table = 7 + _FRAME, NUMBER_ROWS + _FRAME, TABLE_ROWS + _FRAME
+    memory, numbers, table = _MEMORY_ROWS, NUMBER_ROWS + _FRAME, TABLE_ROWS + _FRAME
     rows = memory + numbers + _CHART_ROWS + (0 if width >= _SIDE_BY_SIDE else table)
     return width >= 46 and height >= rows
+
+
+def is_short(height: int) -> bool:
+    """Whether there is no room for another pane below the memory."""
+    return height < _MEMORY_ROWS + _LOWER_ROWS
 
 
 def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: Glyphs) -> Marked:
@@ -39,6 +46,11 @@ def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: G
         said = planning.error.message if planning.error else "nothing planned yet"
         return Marked([fit(((f" {clean_line(said)}", "dim"),), width)])
     page = Marked()
+    if view != "all" and is_short(height):
+        page = verdict_line(plan.memory, width, glyphs)
+        page.below(_pane(view, planning, plan, width, max(2, height - 1), glyphs, tabs=True))
+        page.lines = page.lines[:height]
+        return page.dimmed() if planning.stale else page
     memory = memory_block(plan.memory, width - 2, glyphs)
     memory.lines += _advice(planning, width - 2)
     note = f"at its peak, phase {plan.memory.step.peak_phase.name.replace('_', ' ')}"
@@ -46,7 +58,7 @@ def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: G
     rest = height - len(page.lines)
     if view == "all" and all_fit(width, height):
         _everything(page, planning, plan, width, rest, glyphs)
-    elif rest >= _FRAME + 3:
+    elif rest >= _FRAME + 3 and not is_short(height):
         shown: View = "numbers" if view == "all" else view
         page.below(_pane(shown, planning, plan, width, rest, glyphs, tabs=True))
     page.lines = page.lines[:height]
@@ -127,4 +139,4 @@ def title_line(planning: Planning, width: int, glyphs: Glyphs, said: str = "") -
     return spread(left if line_width(left) + line_width(right) < width else name, right, width)
 
 
-__all__ = ["VIEWS", "Part", "View", "all_fit", "plan_page", "title_line"]
+__all__ = ["VIEWS", "Part", "View", "all_fit", "is_short", "plan_page", "title_line"]
