@@ -48,6 +48,7 @@ def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: G
     page = Marked()
     if view != "all" and is_short(height):
         page = verdict_line(plan.memory, width, glyphs)
+        page.lines = [fit(row, width) for row in page.lines]
         page.below(_pane(view, planning, plan, width, max(2, height - 1), glyphs, tabs=True))
         page.lines = page.lines[:height]
         return page.dimmed() if planning.stale else page
