@@ -57,9 +57,12 @@ RECIPES: Final[dict[str, Precision]] = {
     "fp32": Precision(name="fp32", compute_bytes=4, peak_dtype="fp32", matrix=_FP32_STATES, vector=_FP32_STATES),
     "bf16-mixed": Precision(name="bf16-mixed", compute_bytes=2, peak_dtype="bf16", matrix=_MIXED_STATES, vector=_FP32_STATES),
     "fp16-mixed": Precision(name="fp16-mixed", compute_bytes=2, peak_dtype="fp16", matrix=_MIXED_STATES, vector=_FP32_STATES),
+    "fp8-mixed": Precision(name="fp8-mixed", compute_bytes=2, peak_dtype="fp8", matrix=_MIXED_STATES, vector=_FP32_STATES),
     "bf16-pure": Precision(name="bf16-pure", compute_bytes=2, peak_dtype="bf16", matrix=_BF16_STATES, vector=_BF16_STATES),
 }
-"""bf16-pure: everything in 16 bits, moments too; half the memory, but small updates are lost to rounding."""
+"""fp8-mixed: products in 8 bits, whose inputs are cast on the fly; what is kept is kept as in bf16-mixed (torchao). Software
+that keeps 8-bit copies of weights beside (TransformerEngine) needs 1 to 2 bytes more per matrix entry. bf16-pure: everything in
+16 bits, moments too; half the memory, but small updates are lost to rounding."""
 
 
 def recipe(name: str) -> Precision:
