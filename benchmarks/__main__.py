@@ -7,7 +7,7 @@ import importlib
 import subprocess
 import sys
 
-NAMES = ("startup", "dashboard_paint", "loss_head", "train_speed", "compile_gain", "memory", "mfu", "quality")
+NAMES = ("startup", "plan_startup", "dashboard_paint", "loss_head", "train_speed", "compile_gain", "memory", "mfu", "quality")
 
 
 def main() -> int:

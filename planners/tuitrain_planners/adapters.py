@@ -23,6 +23,7 @@ BASES: Final[dict[str, tuple[float, str]]] = {
         0.5 + 1 / 64 + 4 / (64 * 256),
         "Dettmers et al. (2023), section 3: scales in 8 bits, and one 32-bit scale per 256 of them",
     ),
+    "int8-gptq": (1 + 2 / 128 + 1 / 128, "GPTQ: 8 bits; per group of 128 a 16-bit scale and an 8-bit zero"),
     "int4-gptq": (0.5 + 2 / 128 + 0.5 / 128, "GPTQ: 4 bits; per group of 128 a 16-bit scale and a 4-bit zero"),
 }
 """Bytes per frozen parameter of the layers' matrices, and why."""
@@ -39,7 +40,11 @@ class Adapter:
     weight_bytes: int = 4
     """Bytes of an adapter's weight; peft keeps them in 32 bits beside a 16-bit base."""
     base: str = "16bit"
-    """A key of BASES: how the frozen matrices of the layers are kept. Embedding, head and norms stay in 16 bits."""
+    """A key of BASES: how the frozen matrices of the layers are kept. Embedding, head and norms are never quantised."""
+    trains_ends: bool = False
+    """Whether embedding and head are trained whole beside the adapters, in copies of their own (peft's modules_to_save)."""
+    rest_in_fp32: bool = False
+    """Whether embedding, head and norms are widened to 32 bits (peft's prepare_model_for_kbit_training)."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:

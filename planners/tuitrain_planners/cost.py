@@ -1,10 +1,10 @@
-"""Hours to money: device hours times a rental price, or the electricity of a device of one's own."""
+"""Hours to money: device hours times a rental price, or the electricity of an own device and its share of the purchase."""
 
 from __future__ import annotations
 
 from tuitrain_planners.economy import Economy
 from tuitrain_planners.energy import each_end
-from tuitrain_planners.hardware import Hardware
+from tuitrain_planners.hardware import Hardware, price_band
 from tuitrain_planners.quantity import Band, Quantity, derived, given
 
 HOUR_S = 3600
@@ -20,25 +20,61 @@ def gpu_hours(duration_s: Band, devices: int) -> Band:
     return each_end(lambda name, index: hours(name, (duration_s.low, duration_s.mid, duration_s.high)[index]))
 
 
+def price_basis(economy: Economy) -> str:
+    """What the money is: `own device`, `given price`, `spot` or `on demand`."""
+    if economy.electricity_usd_per_kwh is not None:
+        return "own device"
+    if economy.price_usd_per_gpu_hour is not None:
+        return "given price"
+    return "spot" if economy.spot else "on demand"
+
+
 def usd(hours: Band, kwh: Band | None, hardware: Hardware, economy: Economy) -> Band | None:
     """What the run costs; None where no price is known."""
     if economy.electricity_usd_per_kwh is not None:
-        if kwh is None:
-            return None
-        price = given("price of electricity", economy.electricity_usd_per_kwh, "USD/kWh")
-        return _times("cost of electricity", kwh, price, "kwh * price", "kwh")
+        return None if kwh is None else _own(hours, kwh, hardware, economy)
     if economy.price_usd_per_gpu_hour is not None:
         rent = given("price of a device hour", economy.price_usd_per_gpu_hour, "USD/h")
-    elif hardware.price_usd_per_hour is not None:
-        rent = given(f"list price of {hardware.name}", hardware.price_usd_per_hour, "USD/h", hardware.price_source)
-    else:
+        return _times("cost", hours, (rent, rent, rent), "hours * price", "hours")
+    listed = hardware.spot_usd_per_hour if economy.spot else hardware.price_usd_per_hour
+    if listed is None:
         return None
-    return _times("cost", hours, rent, "hours * price", "hours")
+    name = f"{'spot' if economy.spot else 'list'} price of {hardware.name}"
+    low, mid, high = (given(name, each, "USD/h", hardware.price_source) for each in price_band(listed))
+    return _times("cost", hours, (low, mid, high), "hours * price", "hours")
 
 
-def _times(name: str, amounts: Band, price: Quantity, formula: str, symbol: str) -> Band:
+def _own(hours: Band, kwh: Band, hardware: Hardware, economy: Economy) -> Band:
+    """Electricity, and what a bought device loses of its life."""
+    assert economy.electricity_usd_per_kwh is not None
+    price = given("price of electricity", economy.electricity_usd_per_kwh, "USD/kWh")
+    if economy.purchase_usd is None:
+        return _times("cost of electricity", kwh, (price, price, price), "kwh * price", "kwh")
+    bought = given(f"purchase price of {hardware.name}", economy.purchase_usd, "USD")
+    life = economy.lifetime_h
+
     def cost(end: str, index: int) -> Quantity:
-        amount = (amounts.low, amounts.mid, amounts.high)[index]
+        energy, used = (kwh.low, kwh.mid, kwh.high)[index], (hours.low, hours.mid, hours.high)[index]
+        value = energy.value * price.value + used.value * bought.value / life.value
+        formula = "kwh * price + hours * bought / life"
+        return derived(
+            f"cost of an own device, {end}",
+            value,
+            "USD",
+            formula,
+            kwh=energy,
+            price=price,
+            hours=used,
+            bought=bought,
+            life=life,
+        )
+
+    return each_end(cost)
+
+
+def _times(name: str, amounts: Band, prices: tuple[Quantity, Quantity, Quantity], formula: str, symbol: str) -> Band:
+    def cost(end: str, index: int) -> Quantity:
+        amount, price = (amounts.low, amounts.mid, amounts.high)[index], prices[index]
         inputs: dict[str, Quantity | float] = {symbol: amount, "price": price}
         return derived(f"{name}, {end}", amount.value * price.value, "USD", formula, **inputs)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tuitrain_planners.errors import PlanError, unknown_name
+from tuitrain_planners.families import BY_DEPTH, FAMILIES
 from tuitrain_planners.parameters import count_parameters
-from tuitrain_planners.shapes import FAMILIES, ModelShape, swiglu_size
+from tuitrain_planners.shapes import ModelShape, swiglu_size
 
 WIDTH_PER_LAYER: Final = 64
 TIE_BELOW_PARAMETERS: Final = 1_000_000_000
@@ -34,6 +35,10 @@ def by_depth(
         raise PlanError(f"depth is {depth}", "a model has at least one layer")
     if architecture not in FAMILIES:
         raise unknown_name("architecture", architecture, FAMILIES)
+    if architecture not in BY_DEPTH:
+        raise PlanError(
+            f"a depth says nothing about the experts of {architecture}", f"name a preset, or one of {', '.join(BY_DEPTH)}"
+        )
     parts, hidden = FAMILIES[architecture], WIDTH_PER_LAYER * depth
     heads = max(1, hidden // head_dim)
     sizes: dict[str, Any] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuitrain_planners.errors import PlanError, unknown_name
-from tuitrain_planners.quantity import Quantity, given
+from tuitrain_planners.quantity import Quantity, derived, given
 
 _EMBER: Final = "Ember, yearly electricity data for 2023, by Our World in Data, https://ourworldindata.org/grapher/carbon-intensity-electricity"
 
@@ -43,6 +43,9 @@ def grid(name: str) -> Quantity:
 
 
 WORLD: Final = grid("world")
+HOURS_PER_YEAR: Final = 8760
+EMBODIED_KG_CO2E: Final = (150.0, 318.0, 462.5)
+"""Low, mid and high of what making a data-centre GPU emitted: the device alone; twice, with its eighth of a server."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,18 +66,52 @@ class Economy:
     grid: Quantity = WORLD
     price_usd_per_gpu_hour: float | None = None
     """Replaces the device's listed price."""
+    spot: bool = False
+    """Rent at the device's spot price: cheaper, and taken back at any time."""
     electricity_usd_per_kwh: float | None = None
     """The device is one's own: it costs its electricity."""
+    purchase_usd: float | None = None
+    """... and this much, when it was bought; the run pays the share of its life that it uses."""
+    embodied_kg_co2e: tuple[float, float, float] | None = None
+    """What making one device emitted, `EMBODIED_KG_CO2E` or one's own; None leaves it out."""
+    embodied_source: str = (
+        "150 kg for a GPU, 462.5 kg with an eighth of a server of 2500 kg: Luccioni et al. (2022); 318 kg for an A100 with an "
+        "eighth of its server: Chien et al. (2023), https://doi.org/10.1145/3604930.3605705"
+    )
+    lifetime_years: float = 6.0
+    """How long a device is used, for what it cost and emitted when it was made."""
+    lifetime_share: float = 0.85
+    """Share of those years in which it works."""
 
     def __post_init__(self) -> None:
-        for name in ("price_usd_per_gpu_hour", "electricity_usd_per_kwh"):
+        for name in ("price_usd_per_gpu_hour", "electricity_usd_per_kwh", "purchase_usd"):
             if (value := getattr(self, name)) is not None and not value >= 0:
                 raise PlanError(f"{name} is {value}", "a price is zero or more")
         if not self.grid.value >= 0:
             raise PlanError(f"carbon intensity of {self.grid.value} kg/kWh", "zero or more")
-        for name in ("power_share", "pue"):
-            low, mid, high = getattr(self, name)
+        if not (self.lifetime_years > 0 and 0 < self.lifetime_share <= 1):
+            raise PlanError(
+                f"a life of {self.lifetime_years} years, {self.lifetime_share} of them at work",
+                "positive; a share of at most 1",
+            )
+        for name in ("power_share", "pue", "embodied_kg_co2e"):
+            if (band := getattr(self, name)) is None:
+                continue
+            low, mid, high = band
             if not 0 < low <= mid <= high:
                 raise PlanError(f"{name} {low}, {mid}, {high}", "three positive values in rising order")
         if self.price_usd_per_gpu_hour is not None and self.electricity_usd_per_kwh is not None:
             raise PlanError("both a rental price and a price of electricity", "rent the device or own it: give one of them")
+        if self.spot and (self.price_usd_per_gpu_hour is not None or self.electricity_usd_per_kwh is not None):
+            raise PlanError("a spot price and another price", "the device's listed spot price, or a price of your own")
+        if self.purchase_usd is not None and self.electricity_usd_per_kwh is None:
+            raise PlanError(f"a device bought for {self.purchase_usd} USD without a price of electricity", "give both")
+
+    @property
+    def lifetime_h(self) -> Quantity:
+        """Hours a device works in its life."""
+        years, share = self.lifetime_years, self.lifetime_share
+        return derived(
+            "hours a device works in its life", years * HOURS_PER_YEAR * share, "h", "years * 8760 * share", "luccioni2022",
+            years=years, share=share,
+        )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Final
 
 from tuitrain_planners.errors import unknown_name
 from tuitrain_planners.precision import Precision, StateBytes
+from tuitrain_planners.quantity import Quantity, derived
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,16 +36,59 @@ class Framework:
     and casts of weights are kept for backward."""
     sixteen_bit_states: bool = False
     """Weights and gradients in 16 bits, 32-bit master weights beside the moments (Rajbhandari et al. 2019, section 3.1)."""
+    fused_ffn: bool = False
+    """One kernel for the activation function and its product: its own result is not kept."""
+    score_bytes: int = 6
+    """Per entry of written-out attention scores: softmax in 32 bits and its 16-bit copy (transformers); 2 in a fused kernel."""
+    selective: str = "products"
+    """What selective recomputation keeps: products | every second product | attention (everything but the scores)."""
+    bucket_elements: int = 0
+    """Entries of the flat buffer that gradients are gathered in before they are summed; 0: none of its own."""
+    buckets_at_once: int = 1
+    """Two when summing overlaps with backward."""
+    accumulates_bf16_in_fp32: bool = False
+    """bf16 gradients are added up in a 32-bit sum that is never sharded (DeepSpeed's BF16_Optimizer); fp16 ones are not."""
+    widens_gradients: bool = False
+    """The optimizer step copies its share of the 16-bit gradients into 32 bits."""
+    pins_fused_qkv: bool = False
+    """One product for q, k, v, of whose result the values stay a view: all of it stays beside rotated queries and keys."""
+    copies_attention_output: bool = False
+    """The attention kernel's result is copied into the layout the next product reads."""
+    held_logit_bytes: int = 0
+    """Bytes per logit that a plain loss leaves referenced through backward: the 16-bit logits 2, those widened to 32 bits 4."""
+    keeps_quantised_inputs: bool = False
+    """Products with a quantised frozen matrix keep their input though nothing reads it (bitsandbytes up to 0.42)."""
+    gathers_to_save: bool = False
+    """A sharded model is put together on every device to be saved (full state dict)."""
     loss_head: str = "plain"
     """Loss head it runs unless told otherwise."""
+    adapter_loss_head: str | None = None
+    """... and with adapters, where that differs."""
+
+    def head(self, *, adapted: bool) -> str:
+        """The loss head it runs."""
+        return self.adapter_loss_head or self.loss_head if adapted else self.loss_head
+
+    def bucket_bytes(self, stage: int) -> tuple[Quantity, ...]:
+        """Flat buffers of a fixed size, in 16 bits; there on a single device too."""
+        if not self.bucket_elements or stage == 0:
+            return ()
+        n, e = self.buckets_at_once, self.bucket_elements
+        return (derived("communication buckets", n * e * 2, "bytes", "n * e * 2", self.source, n=n, e=e),)
 
     def states(self, precision: Precision) -> Precision:
         """The recipe with this framework's bytes per state."""
         if not self.sixteen_bit_states or precision.compute_bytes > 2:
             return precision
-        return replace(precision, matrix=_PAPER_STATES, vector=_PAPER_STATES)
+        states = _PAPER_STATES
+        if self.name == "megatron":
+            states = replace(states, grad=4)
+        if self.accumulates_bf16_in_fp32 and precision.name.startswith("bf16"):
+            states = replace(states, main_grad=4)
+        return replace(precision, matrix=states, vector=states)
 
 
+_TWO_STAGE: Final = "definition: the framework's source"
 _PAPER_STATES: Final = StateBytes(weight=2, copy=0, grad=2, main_grad=0, moment=4, master=4)
 
 FRAMEWORKS: Final[dict[str, Framework]] = {
@@ -81,6 +125,77 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     ),
     "deepspeed-paper": Framework(
         name="deepspeed-paper", source="zero2019", fused_norms=True, reshards_in_two=False, sixteen_bit_states=True
+    ),
+    "litgpt": Framework(
+        name="litgpt",
+        source="measured: saved-tensors count of litgpt 0.5.13; Fabric widens the logits it returns to 32 bits",
+        repeats_kv=True,
+        autocast=True,
+        keeps_quantised_inputs=True,
+        pins_fused_qkv=True,
+        copies_attention_output=True,
+        gathers_to_save=True,
+        adapter_loss_head="split",
+    ),
+    "torchtune": Framework(
+        name="torchtune",
+        source="measured: saved-tensors count of torchtune 0.6",
+        repeats_kv=True,
+        loss_head="fused",
+    ),
+    "torchtitan": Framework(
+        name="torchtitan",
+        source="its documentation: per-op selective recomputation saves attention and every second product",
+        fused_norms=True,
+        repeats_kv=True,
+        selective="every second product",
+        held_logit_bytes=2,
+    ),
+    "ms-swift": Framework(
+        name="ms-swift",
+        source="its trainer's source: transformers' Trainer, which keeps logits for the accuracy it logs",
+        buckets=True,
+        autocast=True,
+        held_logit_bytes=6,
+    ),
+    "deepspeed": Framework(
+        name="deepspeed",
+        source="definition: deepspeed/runtime/zero",
+        reshards_in_two=False,
+        sixteen_bit_states=True,
+        widens_gradients=True,
+        bucket_elements=200_000_000,
+        buckets_at_once=2,
+    ),
+    "megatron": Framework(
+        name="megatron",
+        source="korthikanti2022",
+        fused_norms=True,
+        fused_ffn=True,
+        reshards_in_two=False,
+        score_bytes=2,
+        selective="attention",
+        sixteen_bit_states=True,
+    ),
+    "megatron-deepspeed": Framework(
+        name="megatron-deepspeed",
+        source="korthikanti2022",
+        fused_norms=True,
+        fused_ffn=True,
+        reshards_in_two=False,
+        score_bytes=2,
+        selective="attention",
+        sixteen_bit_states=True,
+        accumulates_bf16_in_fp32=True,
+        widens_gradients=True,
+        bucket_elements=500_000_000,
+    ),
+    "internevo": Framework(
+        name="internevo",
+        source="definition: InternEvo's hybrid ZeRO",
+        fused_norms=True,
+        reshards_in_two=False,
+        sixteen_bit_states=True,
     ),
 }
 

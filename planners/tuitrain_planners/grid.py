@@ -23,14 +23,28 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         precision=recipe(request.precision),
         optimizer=optimizer(request.optimizer),
         device=kind,
-        accumulating=request.grad_accum > 1,
+        micro_batches=request.grad_accum,
         compiled=request.compiled,
         recompute=request.recompute,
         loss=request.loss_head,
         chunk_rows=request.chunk_rows,
         sharding=request.sharding(zero),
+        mesh=request.mesh,
+        adapter=request.adapter,
+        reference=request.reference,
+        offload=request.offload,
+        attention=request.attention,
+        step_in_backward=request.step_in_backward,
     )
-    return device_memory(step, kind=kind, capacity_bytes=request.hardware.memory_bytes, compiled=request.compiled)
+    return device_memory(
+        step,
+        kind=kind,
+        capacity_bytes=request.hardware.memory_bytes,
+        compiled=request.compiled,
+        communicators=request.mesh.communicators,
+        variable_lengths=request.variable_lengths,
+        measured=request.hardware.memory_correction,
+    )
 
 
 def by_stage(request: PlanRequest) -> tuple[DeviceMemory, ...]:

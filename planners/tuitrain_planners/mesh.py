@@ -58,6 +58,11 @@ class Mesh:
         return self.dp * self.tp * self.pp * self.cp
 
     @property
+    def communicators(self) -> int:
+        """Groups of devices that each device talks in."""
+        return sum(degree > 1 for degree in (self.dp, self.tp, self.pp, self.cp, self.ep))
+
+    @property
     def state_ranks(self) -> int:
         """Devices that hold the same weights, and can share their states."""
         return self.dp * self.cp

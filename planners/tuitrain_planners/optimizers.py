@@ -1,7 +1,12 @@
-"""Optimizers: moments per class of parameters, and what a step needs on top.
+"""Optimizers: moments per class of parameters, their bytes where they are not the recipe's, and what a step needs on top.
 
-Bytes per moment belong to the precision recipe; here only the number of moments. AdamW keeps two. Muon (Jordan et al. 2024)
-keeps one momentum for matrices inside the layers and hands embedding, head and vectors to AdamW.
+adamw            two moments, one fused kernel: no temporaries
+adamw-foreach    the same in multi-tensor form: the square roots of all second moments stand at once
+adamw-8bit       two moments of 8 bits, one 32-bit scale per block of 256 each (Dettmers et al. 2022)
+adamw-paged      adamw whose moments the driver moves to host memory under pressure; adamw-paged-8bit likewise
+adafactor        the second moment as a row and a column, no first (Shazeer & Stern 2018): below 1 % of a matrix's weights
+sgd              no moments; sgd-momentum has one
+muon             one momentum for matrices in layers, AdamW for the rest (Jordan et al. 2024)
 """
 
 from __future__ import annotations
@@ -10,6 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuitrain_planners.errors import unknown_name
+
+BLOCK: Final = 256
+"""Entries of an 8-bit moment that share a scale."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,13 +29,38 @@ class Optimizer:
     """Moments of matrices inside the layers."""
     other_moments: int
     """Moments of embedding, head and vectors."""
-    orthogonalises: bool
-    """Whether a step orthogonalises the matrices of one size as a batch (Muon), which needs room; fused AdamW needs none."""
+    orthogonalises: bool = False
+    """Whether a step orthogonalises the matrices of one size as a batch (Muon), which needs room."""
+    moment_bytes: float | None = None
+    """Bytes of one moment of a matrix entry; None: as the precision recipe says."""
+    temporary_moments: int = 0
+    """Moments' worth of temporaries that stand at once during a step."""
+    paged: bool = False
+    """Whether the driver may move moments to host memory: they count as being on the device until memory is short."""
+    source: str = "zero2019"
 
+    def bytes_of(self, moments: int, recipe_bytes: int) -> float:
+        """Bytes per matrix entry of so many moments."""
+        return moments * (recipe_bytes if self.moment_bytes is None else self.moment_bytes)
+
+
+_EIGHT_BITS: Final = 1 + 4 / BLOCK
+_FACTORED: Final = 0.01
 
 OPTIMIZERS: Final[dict[str, Optimizer]] = {
-    "adamw": Optimizer(name="adamw", hidden_moments=2, other_moments=2, orthogonalises=False),
-    "muon": Optimizer(name="muon", hidden_moments=1, other_moments=2, orthogonalises=True),
+    "adamw": Optimizer(name="adamw", hidden_moments=2, other_moments=2),
+    "adamw-foreach": Optimizer(name="adamw-foreach", hidden_moments=2, other_moments=2, temporary_moments=1),
+    "adamw-8bit": Optimizer(
+        name="adamw-8bit", hidden_moments=2, other_moments=2, moment_bytes=_EIGHT_BITS, source="dettmers2022"
+    ),
+    "adamw-paged": Optimizer(name="adamw-paged", hidden_moments=2, other_moments=2, paged=True),
+    "adamw-paged-8bit": Optimizer(
+        name="adamw-paged-8bit", hidden_moments=2, other_moments=2, moment_bytes=_EIGHT_BITS, paged=True, source="dettmers2022"
+    ),
+    "adafactor": Optimizer(name="adafactor", hidden_moments=1, other_moments=1, moment_bytes=_FACTORED, source="adafactor2018"),
+    "sgd": Optimizer(name="sgd", hidden_moments=0, other_moments=0),
+    "sgd-momentum": Optimizer(name="sgd-momentum", hidden_moments=1, other_moments=1),
+    "muon": Optimizer(name="muon", hidden_moments=1, other_moments=2, orthogonalises=True, source="muon2024"),
 }
 
 

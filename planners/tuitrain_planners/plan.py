@@ -10,17 +10,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tuitrain_planners.carbon import kg_co2e
+from tuitrain_planners.carbon import embodied_kg_co2e, kg_co2e
 from tuitrain_planners.cost import gpu_hours, usd
 from tuitrain_planners.energy import kwh
 from tuitrain_planners.flops import by_convention, flop_per_token
 from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, optimal_length, planned_length
+from tuitrain_planners.goodput import Goodput, goodput
 from tuitrain_planners.grid import by_stage
 from tuitrain_planners.memory.device import DeviceMemory
-from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.parameters import active_parameters, adapter_parameters, count_parameters
 from tuitrain_planners.quantity import Band, Quantity, derived
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_by_fit, training_verdict
+from tuitrain_planners.storage import Storage, storage
 from tuitrain_planners.throughput import Throughput, throughput
 from tuitrain_planners.units import format_bytes, format_count
 
@@ -34,6 +36,10 @@ class Plan:
 
     request: PlanRequest
     parameters: Quantity
+    active_parameters: Quantity
+    """What a token uses: fewer than all with experts."""
+    trainable_parameters: Quantity
+    """What gets gradients: fewer than all with adapters."""
     flop_per_token: Quantity
     """In the request's convention."""
     flop_by_convention: Mapping[str, Quantity]
@@ -52,6 +58,10 @@ class Plan:
     memory_by_stage: tuple[DeviceMemory, ...]
     """The same under ZeRO 0, 1, 2 and 3."""
     throughput: Throughput
+    goodput: Goodput
+    """Training steps against wall-clock time."""
+    storage: Storage
+    """Disk, and RAM of the host."""
     gpu_hours: Band
     """Hours of all devices together; on a CPU, of the machine."""
     usd: Band | None
@@ -59,12 +69,19 @@ class Plan:
     kwh: Band | None
     """None where the device's power is not known."""
     kg_co2e: Band | None
+    embodied_kg_co2e: Band | None
+    """The share of what making the devices emitted; None when it was not asked for."""
     loss: Quantity
     """Predicted loss at the end, in the law's unit."""
     loss_curve: tuple[tuple[int, float], ...]
     """(step, loss) on the way there."""
     warnings: tuple[str, ...]
     """What the reader should know before believing the numbers."""
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether the scaling laws' figures mean something: they do not for adapters and preferences."""
+        return _is_pretraining(self.request)
 
 
 def plan(request: PlanRequest) -> Plan:
@@ -79,13 +96,16 @@ def plan(request: PlanRequest) -> Plan:
     speed = throughput(request, tokens_per_step=per_step, steps=steps)
     hours = gpu_hours(speed.duration_s, request.mesh.devices)
     energy = kwh(hours, hardware, request.economy)
-    flop = flop_per_token(shape, request.seq_len, request.convention)
+    flop = flop_per_token(shape, request.seq_len, request.convention, adapter=request.adapter)
+    stored = storage(request, tokens)
     loss = final_loss(request, parameters, tokens)
     return Plan(
         request=request,
         parameters=parameters,
+        active_parameters=active_parameters(shape),
+        trainable_parameters=parameters if request.adapter is None else adapter_parameters(shape, request.adapter),
         flop_per_token=flop,
-        flop_by_convention=by_convention(shape, request.seq_len),
+        flop_by_convention=by_convention(shape, request.seq_len, adapter=request.adapter),
         total_flop=derived(
             f"total FLOP ({request.convention})", flop.value * tokens.value, "FLOP", "flop * D", flop=flop, D=tokens
         ),
@@ -101,14 +121,26 @@ def plan(request: PlanRequest) -> Plan:
         memory=memory,
         memory_by_stage=stages,
         throughput=speed,
+        goodput=goodput(speed.duration_s, request.mesh.devices, stored.checkpoint_bytes, request.host, request.reliability),
+        storage=stored,
         gpu_hours=hours,
         usd=usd(hours, energy, hardware, request.economy),
         kwh=energy,
         kg_co2e=kg_co2e(energy, request.economy),
+        embodied_kg_co2e=embodied_kg_co2e(hours, request.economy),
         loss=loss,
         loss_curve=loss_curve(request, parameters, tokens, steps),
-        warnings=(*_machine_warnings(request, memory, speed), *_loss_warnings(request, parameters, tokens, loss)),
+        warnings=(
+            *_machine_warnings(request, memory, speed),
+            *_host_warnings(request, stored),
+            *(_loss_warnings(request, parameters, tokens, loss) if _is_pretraining(request) else ()),
+        ),
     )
+
+
+def _is_pretraining(request: PlanRequest) -> bool:
+    """Whether scaling laws speak about this run."""
+    return request.adapter is None and request.reference == "none"
 
 
 def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Throughput) -> Iterator[str]:
@@ -128,6 +160,14 @@ def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Through
     shape = request.shape
     if request.seq_len > shape.max_seq_len:
         yield f"shape: seq_len {request.seq_len} is longer than the {shape.max_seq_len} {shape.name} is made for"
+
+
+def _host_warnings(request: PlanRequest, stored: Storage) -> Iterator[str]:
+    if stored.host_verdict == "oom" and stored.host_bytes is not None and request.host.memory_bytes is not None:
+        needed, there = format_bytes(stored.host_bytes.value), format_bytes(request.host.memory_bytes)
+        yield f"host: loading and offloading need {needed} of RAM, the machine has {there}"
+    if request.economy.spot:
+        yield "cost: a spot device is taken back when someone pays more; wall clock and goodput count failures only"
 
 
 def _loss_warnings(request: PlanRequest, parameters: Quantity, tokens: Quantity, loss: Quantity) -> Iterator[str]:

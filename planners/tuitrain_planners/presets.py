@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tuitrain_planners.errors import PlanError, unknown_name
 from tuitrain_planners.hardware import Hardware, MfuPrior
 from tuitrain_planners.laws import LossLaw
 from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.parts import Experts, LatentAttention, SlidingWindow
 from tuitrain_planners.shapes import FAMILIES, SIZES, ModelShape
 
 
@@ -58,11 +59,32 @@ def load_shape(path: Path) -> ModelShape:
     table = read_preset(path, required=["architecture", *SIZES, "tie_embeddings", "source"], optional=optional)
     published = table.pop("parameters", None)
     del table["source"]
+    for name, part in _PARTS.items():
+        if name in table:
+            table[name] = _read_part(path, name, part, table[name])
     shape = ModelShape(name=path.stem, **{**FAMILIES.get(table["architecture"], {}), **table})
     counted = count_parameters(shape).value
     if published not in (None, counted):
         raise PlanError(f"{path}: the sizes give {counted:,} parameters, the file says {published:,}", "one of them is wrong")
     return shape
+
+
+_PARTS: Final = {"experts": Experts, "latent": LatentAttention, "window": SlidingWindow}
+
+
+def _read_part(path: Path, name: str, part: type[Any], table: Any) -> Any:
+    """A table [experts], [latent] or [window]; `q_rank`, where queries are not compressed, is left out."""
+    if not isinstance(table, dict):
+        raise PlanError(f"{path}: {name} is {table!r}", f"it is a table: [{name}]")
+    known = {each.name for each in fields(part)}
+    for key in table:
+        if key not in known:
+            error = unknown_name(f"key of [{name}]", key, known)
+            raise PlanError(f"{path}: {error.message}", error.hint)
+    table = {"q_rank": None, **table} if part is LatentAttention else table
+    if missing := {each.name for each in fields(part) if each.default is MISSING} - set(table):
+        raise PlanError(f"{path}: [{name}] lacks {', '.join(sorted(missing))}", f"required are {', '.join(sorted(known))}")
+    return part(**table)
 
 
 def load_hardware(path: Path) -> Hardware:
@@ -74,6 +96,11 @@ def load_hardware(path: Path) -> Hardware:
         if set(table["mfu_prior"]) != names:
             raise PlanError(f"{path}: mfu_prior needs exactly the keys {', '.join(sorted(names))}")
         table["mfu_prior"] = MfuPrior(**table["mfu_prior"])
+    for key in ("price_usd_per_hour", "spot_usd_per_hour"):
+        if isinstance(table.get(key), list):
+            if len(table[key]) != 3:
+                raise PlanError(f"{path}: {key} {table[key]}", "one price, or three: low, mid, high")
+            table[key] = tuple(float(each) for each in table[key])
     if "rates" in table:
         table["rates"] = tuple((int(width), float(rate)) for width, rate in table["rates"])
     return Hardware(name=path.stem, **table)

@@ -11,15 +11,19 @@ from tuitrain_planners.economy import Economy
 from tuitrain_planners.errors import PlanError, unknown_name
 from tuitrain_planners.flops import DEFAULT_CONVENTION
 from tuitrain_planners.framework import framework
+from tuitrain_planners.goodput import Reliability
 from tuitrain_planners.hardware import Hardware
 from tuitrain_planners.laws import EPOCH, LossLaw
 from tuitrain_planners.memory.sharding import Sharding
 from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.quantity import Quantity, derived
 from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.storage import Host
 from tuitrain_planners.units import format_count
 
 DEFAULT_ECONOMY: Final = Economy()
+DEFAULT_HOST: Final = Host()
+DEFAULT_RELIABILITY: Final = Reliability()
 ONE_DEVICE: Final = Mesh()
 ATTENTION: Final = ("flash", "naive")
 OFFLOADS: Final = ("none", "optimizer", "all")
@@ -42,12 +46,18 @@ class PlanRequest:
     """How many devices work together, along which axes."""
     zero: int = 0
     """ZeRO stage: 1 shards the optimizer's states over the devices, 2 gradients too, 3 weights too."""
+    no_sync: bool = False
+    """Accumulation keeps whole gradients and reduces once per step, not in every micro-step (ZeRO-2 and 3)."""
     reshard: bool = True
     """Whether ZeRO-3 gives gathered weights back between forward and backward."""
     shard_group: int | None = None
     """Devices that share states, fewer than there are: the rest hold copies (HSDP). None: all of them."""
     offload: str = "none"
     """none | optimizer | all: which states live in host memory (all: weights too)."""
+    step_in_backward: bool = False
+    """Whether each gradient moves its weight as soon as it is made; not with accumulation."""
+    variable_lengths: bool = False
+    """Whether micro-batches differ in length (fine-tuning without packing): the allocator fragments more."""
     attention: str = "flash"
     """flash | naive: whether the s x s matrix of scores is written out."""
     adapter: Adapter | None = None
@@ -63,7 +73,7 @@ class PlanRequest:
     recompute: str = "none"
     """none | selective | full."""
     loss_head: str = "plain"
-    """plain | chunked."""
+    """plain | bf16 | chunked | fused."""
     chunk_rows: int | None = None
     """Rows of logits a chunked head holds at a time; None: as many as the kernel takes."""
     compiled: bool = False
@@ -80,6 +90,10 @@ class PlanRequest:
     """Predicts the loss and the optimal tokens."""
     economy: Economy = DEFAULT_ECONOMY
     """Prices, power share, PUE and carbon intensity."""
+    host: Host = DEFAULT_HOST
+    """The machines around the devices: RAM, disks, checkpoints kept."""
+    reliability: Reliability = DEFAULT_RELIABILITY
+    """Failures, restarts and saving: what goodput is made of."""
     convention: str = DEFAULT_CONVENTION
     """FLOP convention of the figures and of MFU."""
 
@@ -97,6 +111,8 @@ class PlanRequest:
         for name, known in (("attention", ATTENTION), ("offload", OFFLOADS), ("reference", REFERENCES)):
             if (choice := getattr(self, name)) not in known:
                 raise unknown_name(name, choice, known)
+        if self.step_in_backward and self.grad_accum > 1:
+            raise PlanError(f"a step within backward, and {self.grad_accum} micro-batches per step", "grad_accum 1")
         self.mesh.check(self.shape, self.seq_len)
         if self.shard_group is not None and (self.shard_group < 1 or self.mesh.state_ranks % self.shard_group):
             raise PlanError(
@@ -116,7 +132,16 @@ class PlanRequest:
     def sharding(self, zero: int | None = None) -> Sharding:
         """How states are spread; at another stage when one is given."""
         stage = self.zero if zero is None else zero
-        return Sharding(framework=framework(self.framework), stage=stage, ranks=self.mesh.state_ranks, reshard=self.reshard)
+        group = self.shard_group or self.mesh.state_ranks
+        return Sharding(
+            framework=framework(self.framework),
+            stage=stage,
+            ranks=group,
+            expert_ranks=max(1, group // self.mesh.ep),
+            replicas=self.mesh.state_ranks // group,
+            reshard=self.reshard,
+            no_sync=self.no_sync,
+        )
 
     @property
     def data_per_token(self) -> float:

@@ -6,22 +6,13 @@ d head width, f feed-forward width, s sequence length, b micro-batch, N paramete
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, fields
+from typing import Final
 
 from tuitrain_planners.errors import PlanError, unknown_name
+from tuitrain_planners.families import FAMILIES as FAMILIES
+from tuitrain_planners.families import NATIVE, WITH_EXPERTS
 from tuitrain_planners.parts import Experts, LatentAttention, SlidingWindow
-
-FAMILIES: Final[dict[str, dict[str, Any]]] = {
-    "llama": {"gated_ffn": True},
-    "qwen3": {"gated_ffn": True, "qk_norm": True},
-    "nanochat": {"gated_ffn": False, "qk_norm": True, "norm_weights": False, "logit_softcap": True, "embedding_norm": True},
-    "gpt2": {
-        "gated_ffn": False, "layer_norm": True, "attention_bias": True, "ffn_bias": True, "learned_positions": True,
-        "tie_embeddings": True,
-    },
-}  # fmt: skip
-"""What each architecture is made of. The first three are the native decoder's; gpt2 can be planned, not trained."""
 
 SIZES: Final = (
     "vocab_size", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_size", "max_seq_len",
@@ -35,7 +26,7 @@ class ModelShape:
 
     name: str
     architecture: str
-    """llama | qwen3 | nanochat | gpt2."""
+    """A key of FAMILIES."""
     vocab_size: int
     """V: rows of the embedding, padding included."""
     hidden_size: int
@@ -84,6 +75,10 @@ class ModelShape:
     """Biases on q, k and v alone (Qwen 2.5)."""
     head_bias: bool = False
     """A bias of V on the output head (Phi-2)."""
+    position_offset: int = 0
+    """Rows of the learned position table beyond max_seq_len (OPT: 2)."""
+    relative_positions: bool = False
+    """A projection of relative positions to keys in every layer (Dai et al. 2019; Gopher, Chinchilla)."""
     parallel_block: bool = False
     """Attention and feed-forward read the same input side by side (GPT-J, Falcon, Phi-2)."""
     experts: Experts | None = None
@@ -106,8 +101,31 @@ class ModelShape:
                 f"{self.name}: num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}",
                 f"choose num_kv_heads among {', '.join(divisors)}",
             )
+        self._check_parts()
+        if self.head_dim % 2 and not self.learned_positions:
+            raise PlanError(
+                f"{self.name}: head_dim {self.head_dim} is odd", "rotary embeddings turn pairs: choose an even head_dim"
+            )
+
+    def _check_parts(self) -> None:
+        """Parts that contradict each other, or that no formula here counts."""
         if self.norms_per_layer < 1:
             raise PlanError(f"{self.name}: norms_per_layer is {self.norms_per_layer}", "at least 1")
+        if self.position_offset < 0:
+            raise PlanError(f"{self.name}: position_offset is {self.position_offset}", "zero or more")
+        if self.architecture in WITH_EXPERTS and self.experts is None:
+            raise PlanError(
+                f"{self.name}: {self.architecture} without experts", "give num, per_token and ffn_size of its experts"
+            )
+        if self.experts is not None and self.ffn_bias:
+            raise PlanError(f"{self.name}: experts with biases", "only experts without are counted")
+        if (self.latent is not None) != (self.architecture == "deepseek-v3"):
+            what = "without" if self.latent is None else "with"
+            raise PlanError(
+                f"{self.name}: {self.architecture} {what} latent attention", "it is deepseek-v3's, and always there"
+            )
+        if self.latent is not None:
+            self._check_latent(self.latent)
         if self.qk_norm and self.wide_qk_norm:
             raise PlanError(f"{self.name}: both qk_norm and wide_qk_norm", "queries are normalised per head or all together")
         if self.experts is not None and self.experts.first_dense_layers >= self.num_layers:
@@ -118,9 +136,22 @@ class ModelShape:
             raise PlanError(
                 f"{self.name}: {self.window.num_layers} layers with windows of {self.num_layers}", "at most all of them"
             )
-        if self.head_dim % 2 and not self.learned_positions:
+
+    def _check_latent(self, latent: LatentAttention) -> None:
+        heads = latent.nope_head_dim + latent.rope_head_dim
+        if self.head_dim != heads:
             raise PlanError(
-                f"{self.name}: head_dim {self.head_dim} is odd", "rotary embeddings turn pairs: choose an even head_dim"
+                f"{self.name}: head_dim {self.head_dim} of queries with {latent.nope_head_dim} + {latent.rope_head_dim}",
+                f"with latent attention head_dim is their sum, {heads}",
+            )
+        if self.num_kv_heads != self.num_heads:
+            raise PlanError(
+                f"{self.name}: {self.num_kv_heads} key/value heads of {self.num_heads} with latent attention",
+                "it shares one compressed vector, not heads: num_kv_heads = num_heads",
+            )
+        if self.attention_bias or self.qkv_bias or self.qk_norm or self.wide_qk_norm:
+            raise PlanError(
+                f"{self.name}: latent attention with biases or norms of heads", "only latent attention without is counted"
             )
 
     @property
@@ -142,3 +173,20 @@ class ModelShape:
 def swiglu_size(hidden_size: int, *, multiple: int = 64) -> int:
     """Inner width of a gated feed-forward: 8/3 h (Shazeer 2020: three matrices of it weigh as two of 4 h), rounded up."""
     return -(-8 * hidden_size // (3 * multiple)) * multiple
+
+
+def native_gap(shape: ModelShape) -> str | None:
+    """What the native decoder lacks to train this shape, in words; None when it lacks nothing."""
+    if shape.architecture not in NATIVE:
+        return f"the architecture {shape.architecture} (it has {', '.join(NATIVE)})"
+    for part, words in (("experts", "experts"), ("latent", "latent attention"), ("window", "sliding windows")):
+        if getattr(shape, part) is not None:
+            return words
+    family = FAMILIES[shape.architecture]
+    sizes = {"name", "architecture", "tie_embeddings", "experts", "latent", "window", *SIZES}
+    other = [
+        each.name
+        for each in fields(shape)
+        if each.name not in sizes and getattr(shape, each.name) != family.get(each.name, each.default)
+    ]
+    return ", ".join(f"{name} = {getattr(shape, name)}" for name in other) or None

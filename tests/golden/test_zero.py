@@ -10,9 +10,10 @@ import pytest
 
 from tuitrain_planners import count_parameters, find_shape, framework, optimizer, recipe, step_memory
 from tuitrain_planners.memory import activations
+from tuitrain_planners.memory.holding import held
 from tuitrain_planners.memory.runtime import GPU
 from tuitrain_planners.memory.sharding import Sharding
-from tuitrain_planners.memory.states import main_gradient_bytes, optimizer_bytes, weight_bytes
+from tuitrain_planners.memory.states import main_gradient_bytes, optimizer_bytes, trained, weight_bytes
 
 LLAMA = find_shape(Path(__file__).parents[2] / "presets" / "models", "llama-3-8b")
 MIXED, ADAMW, GIB = recipe("bf16-mixed"), optimizer("adamw"), 2**30
@@ -69,9 +70,9 @@ def test_the_zero_papers_own_example(stage: int, states_gb: float) -> None:
     paper = framework("deepspeed-paper")
     sharding, precision = Sharding(framework=paper, stage=stage, ranks=64), paper.states(MIXED)
     parts = (
-        sharding.weights(weight_bytes(LLAMA, precision)),
-        sharding.gradients(main_gradient_bytes(LLAMA, precision)),
-        sharding.optimizer(optimizer_bytes(LLAMA, precision, ADAMW)),
+        sharding.weights(weight_bytes(held(LLAMA), precision)),
+        sharding.gradients(main_gradient_bytes(trained(held(LLAMA), None), precision)),
+        sharding.optimizer(optimizer_bytes(trained(held(LLAMA), None), precision, ADAMW)),
     )
     per_parameter = sum(each.value for each in parts) / count_parameters(LLAMA).value
     assert per_parameter * 7.5 == pytest.approx(states_gb, abs=0.06)

@@ -204,7 +204,10 @@ def test_without_torch_planning_works_and_training_names_the_extra(config: Path,
     env = {"PYTHONPATH": str(hook.parent)}
     planned = tuitrain("plan", "gpt2", "--gpu", "rtx-4090", home=tmp_path, env=env)
     assert planned.returncode == 0, planned.stderr
-    for command in (["train", str(config), "train.steps=2"], ["chat", "latest"], ["demo"], ["data", "prepare", str(config)]):
+    simulated = ["plan", "smollm2-135m", "--gpu", "rtx-4090", "--simulate"]
+    for command in (
+        ["train", str(config), "train.steps=2"], ["chat", "latest"], ["demo"], ["data", "prepare", str(config)], simulated
+    ):  # fmt: skip
         done = tuitrain(*command, home=tmp_path / "home", env=env)
         if command[0] == "chat":  # there is no run to talk to
             assert done.returncode == 2

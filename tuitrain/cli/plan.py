@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuitrain.cli import plan_calibrate
 from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
+from tuitrain.cli.plan_input import refuse_several
 from tuitrain.cli.plan_validate import validate
 
 if TYPE_CHECKING:
-    from tuitrain_planners import Hardware, ModelShape, Plan, PlanRequest
+    from tuitrain_planners import Plan
 
 
 group = typer.Typer(cls=DefaultCommand, help="Every number of a training run before it starts.")
@@ -21,12 +23,9 @@ group = typer.Typer(cls=DefaultCommand, help="Every number of a training run bef
 def register(app: typer.Typer) -> None:
     """Add `plan MODEL`, and the commands beside it."""
     group.command(DEFAULT_COMMAND, hidden=True)(plan)
+    group.command("calibrate")(plan_calibrate.calibrate)
     group.command("validate")(validate)
     app.add_typer(group, name="plan")
-
-
-OF_A_CONFIG = {"model", "overrides", "gpu", "explain", "as_json", "markdown", "html"}
-"""What `plan CONFIG.toml` reads; everything else stands in the file."""
 
 
 def plan(
@@ -51,7 +50,23 @@ def plan(
     hours: Annotated[
         float | None, typer.Option(help="Length of the run as a time. Without a MODEL: the best one for this time.")
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="Devices, each working on its part of the batch.")] = 1,
+    gpus: Annotated[int, typer.Option(help="Devices altogether.")] = 1,
+    tp: Annotated[int, typer.Option(help="Tensor parallelism: devices that cut each layer's matrices.")] = 1,
+    pp: Annotated[int, typer.Option(help="Pipeline parallelism: stages of layers.")] = 1,
+    vp: Annotated[int, typer.Option(help="Turns in which layers are dealt out to stages (interleaved schedule).")] = 1,
+    cp: Annotated[int, typer.Option(help="Context parallelism: devices that cut the sequence.")] = 1,
+    ep: Annotated[int, typer.Option(help="Expert parallelism: devices that share out the experts.")] = 1,
+    sequence_parallel: Annotated[
+        bool, typer.Option("--sequence-parallel/--no-sequence-parallel", help="With --tp: cut norms and residuals too.")
+    ] = True,
+    gpipe: Annotated[bool, typer.Option("--gpipe", help="A pipeline that runs all forwards first, not 1F1B.")] = False,
+    shard_group: Annotated[
+        int | None, typer.Option(help="Devices that share states (HSDP); the others hold copies. Default: all.")
+    ] = None,
+    offload: Annotated[str, typer.Option(help="none, optimizer or all: what lives in host memory.")] = "none",
+    no_sync: Annotated[
+        bool, typer.Option("--no-sync", help="Accumulate whole gradients and reduce once per step (ZeRO-2, 3).")
+    ] = False,
     zero: Annotated[
         str, typer.Option(help="ZeRO stage 0, 1, 2 or 3; `all`: the lowest that fits, and the table of all of them.")
     ] = "0",
@@ -59,186 +74,107 @@ def plan(
         bool, typer.Option("--reshard/--no-reshard", help="ZeRO-3: give gathered weights back between forward and backward.")
     ] = True,
     framework: Annotated[
-        str, typer.Option(help="Whose software: tuitrain, fsdp2-hf, fsdp2-native, hf-trainer, ddp-native, deepspeed-paper.")
+        str, typer.Option(help="Whose software: tuitrain, fsdp2-hf, hf-trainer, deepspeed, megatron, litgpt, torchtune, ...")
     ] = "tuitrain",
+    method: Annotated[str, typer.Option(help="full, lora or qlora.")] = "full",
+    rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
+    targets: Annotated[
+        str, typer.Option(help="Matrices with adapters: all-linear, or some of q,k,v,o,gate,up,down,head.")
+    ] = "all-linear",
+    base: Annotated[
+        str | None, typer.Option(help="How frozen weights are kept: 16bit, fp32, int8, nf4, nf4-dq, int4-gptq, int8-gptq.")
+    ] = None,
+    dropout: Annotated[bool, typer.Option("--dropout", help="Adapters drop inputs out, which keeps copies.")] = False,
+    adapter_bits: Annotated[int, typer.Option(help="Bits of an adapter's weight: 32 (peft) or 16.")] = 32,
+    stage: Annotated[str, typer.Option(help="pretrain, sft or dpo: preference pairs beside a reference model.")] = "pretrain",
     seq: Annotated[int | None, typer.Option(help="Tokens per sequence.")] = None,
     micro_batch: Annotated[int, typer.Option(help="Sequences per forward pass.")] = 1,
     accum: Annotated[int, typer.Option(help="Forward passes per optimizer step.")] = 1,
-    precision: Annotated[str, typer.Option(help="fp32, bf16-mixed, bf16-pure or fp16-mixed.")] = "bf16-mixed",
-    optimizer: Annotated[str, typer.Option(help="adamw or muon.")] = "adamw",
+    precision: Annotated[str, typer.Option(help="fp32, bf16-mixed, bf16-pure, fp16-mixed or fp8-mixed.")] = "bf16-mixed",
+    optimizer: Annotated[str, typer.Option(help="adamw, adamw-8bit, adamw-paged-8bit, adafactor, sgd, muon, ...")] = "adamw",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
-    loss: Annotated[str | None, typer.Option(help="plain or chunked. Default: what the framework runs.")] = None,
+    attention: Annotated[str, typer.Option(help="flash, or naive: the scores written out.")] = "flash",
+    step_in_backward: Annotated[
+        bool, typer.Option("--step-in-backward", help="Each gradient moves its weight as soon as it is made.")
+    ] = False,
+    loss: Annotated[str | None, typer.Option(help="plain, bf16, chunked or fused. Default: what the framework runs.")] = None,
     tokens: Annotated[
         str | None, typer.Option(help="Length of the run: 20B, 3e9. Default: what the law finds optimal.")
     ] = None,
     law: Annotated[str, typer.Option(help="Scaling law: epoch, chinchilla-3, chinchilla-3-unrounded.")] = "epoch",
     price: Annotated[float | None, typer.Option(help="Rent of one device, USD per hour. Default: its list price.")] = None,
     kwh_price: Annotated[float | None, typer.Option(help="A device of your own: USD per kWh of electricity.")] = None,
+    purchase: Annotated[
+        float | None, typer.Option(help="... that cost so many USD: the run pays its share of the life.")
+    ] = None,
+    spot: Annotated[bool, typer.Option("--spot", help="Rent at spot prices: cheaper, and taken back at any time.")] = False,
+    embodied: Annotated[bool, typer.Option("--embodied", help="Add the share of what making the devices emitted.")] = False,
     country: Annotated[str, typer.Option(help="Whose electricity: world, us, germany, france, ...")] = "world",
     explain: Annotated[
         str | None, typer.Option(help="Print how one number comes about, for example memory.peak_bytes; `all` lists them.")
     ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Run the trainer's step on tensors without memory too: traced beside planned.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
     html: Annotated[bool, typer.Option("--html", help="The plan as one self-contained page: --html > plan.html")] = False,
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
+    from tuitrain.cli.plan_fits import presets_that_fit
     from tuitrain.cli.plan_hours import best_for_hours
+    from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
-    from tuitrain_planners import Economy, grid
     from tuitrain_planners import plan as make_plan
 
-    _refuse_contradictions(context, model, overrides, params=params, hours=hours, tokens=tokens, zero=zero)
+    asked = Asked(**context.params)
+    refuse_contradictions(context, asked)
+    refuse_several({"--explain": explain is not None, "--json": as_json, "--markdown": markdown, "--html": html})
     reasons: tuple[str, ...] = ()
     if model is not None and model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
+    elif asked.names_no_model and method != "full":
+        return presets_that_fit(asked)
     else:
-        request = _request(
-            _shape(model, params), gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=precision, optimizer=optimizer,
-            recompute=recompute, loss=loss, tokens=tokens, law=law, gpus=gpus, framework=framework, reshard=reshard,
-        )  # fmt: skip
-        economy = Economy(grid=grid(country), price_usd_per_gpu_hour=price, electricity_usd_per_kwh=kwh_price)
-        request = replace(request, zero=_stage(request, zero), economy=economy)
+        request = request_of(asked)
         if hours is None:
             planned = make_plan(request)
-        elif model is not None or params is not None:
-            planned = make_plan(replace(request, tokens=_affordable(request, hours)))
+        elif not asked.names_no_model:
+            planned = make_plan(replace(request, tokens=affordable(request, hours)))
         else:
             planned, reasons = best_for_hours(request, hours)
-    _print(planned, explain=explain, as_json=as_json, markdown=markdown, html=html)
+    found = _simulation(planned, explain=explain, markdown=markdown, html=html) if simulate else None
+    _print(planned, explain=explain, as_json=as_json, markdown=markdown, html=html, simulation=found)
     if reasons and not (as_json or markdown or html or explain):
         show("\n".join(("", "why this model", *(f"  {each}" for each in reasons))))
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
 
 
-def _refuse_contradictions(
-    context: typer.Context, model: str | None, overrides: list[str] | None, *,
-    params: str | None, hours: float | None, tokens: str | None, zero: str,
-) -> None:  # fmt: skip
-    """What was typed and would do nothing, or twice the same, is an error."""
-    from tuitrain.errors import UsageError
-
-    if sum(each is not None for each in (model, params)) > 1 or (model is None and params is None and hours is None):
-        raise UsageError(
-            "plan needs a MODEL, --params SIZE, or --hours to find one", "tuitrain plan llama-3-8b --gpu h100-80gb"
-        )
-    if hours is not None and not hours > 0:
-        raise UsageError(f"--hours {hours:g}", "a positive time")
-    if zero == "all" and model is None and params is None:
-        raise UsageError(
-            "--zero all chooses a stage for a MODEL, and there is none", "--zero 3 finds what ZeRO-3 makes room for"
-        )
-    if hours is not None and tokens is not None:
-        raise UsageError("both --hours and --tokens set the length", "give one of them")
-    of_config = model is not None and model.endswith(".toml")
-    if of_config and (extra := _given(context) - OF_A_CONFIG):
-        options = ", ".join(f"--{each.replace('_', '-')}" for each in sorted(extra))
-        raise UsageError(f"{options} and a CONFIG.toml", "set it in the file, or as SECTION.KEY=VALUE")
-    if overrides and not of_config:
-        raise UsageError(
-            f"overrides {' '.join(overrides)} without a CONFIG.toml", "options set what a preset's plan depends on"
-        )
-
-
-def _given(context: typer.Context) -> set[str]:
-    """Names of the parameters that were typed, not left at their default."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-
-
-def _request(
-    shape: ModelShape, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str,
-    recompute: str, loss: str | None, tokens: str | None, law: str, gpus: int, framework: str, reshard: bool,
-) -> PlanRequest:  # fmt: skip
-    from tuitrain.runs.compiler import unavailable
-    from tuitrain_planners import Mesh, PlanRequest, loss_law, parse_count
-    from tuitrain_planners import framework as find_framework
-
-    hardware = _hardware(gpu, precision)
-    return PlanRequest(
-        shape=shape,
-        hardware=hardware,
-        seq_len=seq or min(shape.max_seq_len, 2048),
-        micro_batch=micro_batch,
-        grad_accum=accum,
-        precision=precision,
-        optimizer=optimizer,
-        recompute=recompute,
-        loss_head=loss or find_framework(framework).loss_head,
-        mesh=Mesh(dp=gpus),
-        framework=framework,
-        reshard=reshard,
-        tokens=parse_count(tokens) if tokens else None,
-        law=loss_law(law),
-        compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
-    )
-
-
-def _shape(model: str | None, params: str | None) -> ModelShape:
-    """A model by whichever of its names was given."""
-    import re
-
-    from tuitrain.runs.home import presets_dir
-    from tuitrain_planners import by_depth, by_parameters, find_shape, parse_count, shape_from_hf
-
-    if params is not None:
-        return by_parameters(parse_count(params))
-    if model is None:
-        return by_depth(1, 32_768, "llama")  # what --hours replaces
-    if dial := re.fullmatch(r"d(\d+)", model):
-        return by_depth(int(dial[1]), 32_768)
-    path = Path(model).expanduser()
-    if model.endswith(".json") or (path.is_dir() and (path / "config.json").exists()):
-        return shape_from_hf(path)
-    return find_shape(presets_dir() / "models", model)
-
-
-def _affordable(request: PlanRequest, hours: float) -> float:
-    """Tokens of the time, at least one step."""
-    from tuitrain_planners import tokens_for
-
-    return max(tokens_for(request, hours * 3600).value, request.tokens_per_step().value)
-
-
-def _stage(request: PlanRequest, zero: str) -> int:
-    """The stage asked for; of all, the lowest that fits, or the last when none does."""
-    from tuitrain.errors import UsageError
-    from tuitrain_planners import by_stage
-
-    if zero == "all":
-        return next((stage for stage, each in enumerate(by_stage(request)) if each.verdict == "fits"), 3)
-    if zero not in ("0", "1", "2", "3"):
-        raise UsageError(f"--zero {zero}", "0, 1, 2, 3 or all")
-    return int(zero)
-
-
-def _hardware(gpu: str | None, precision: str) -> Hardware:
-    from tuitrain.runs.home import presets_dir
-    from tuitrain_planners import find_hardware
-
-    if gpu is not None and gpu != "this":
-        return find_hardware(presets_dir() / "hardware", gpu)
-    from tuitrain.runs.calibration import measured_hardware
-    from tuitrain.runs.machine import this_machine
-
-    machine = this_machine()
-    device = "cuda" if machine.gpus else "cpu"
-    return measured_hardware(machine, device=device, precision=precision, threads=machine.physical_cores)
-
-
 def _plan_of_config(path: Path, overrides: list[str], gpu: str | None) -> Plan:
+    from tuitrain.cli.plan_request import find_or_measure
     from tuitrain.config.load import load_config
     from tuitrain.config.resolve import resolve
     from tuitrain.runs.machine import this_machine
     from tuitrain.runs.planning import plan_for_run
 
     resolved = resolve(load_config(path, overrides), this_machine())
-    hardware = None if gpu is None else _hardware(gpu, str(resolved.config.train.precision))
+    hardware = None if gpu is None else find_or_measure(gpu, str(resolved.config.train.precision))
     return plan_for_run(resolved, hardware=hardware).plan
 
 
-def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool, html: bool) -> None:
+def _simulation(planned: Plan, *, explain: str | None, markdown: bool, html: bool) -> dict[str, Any]:
+    from tuitrain.cli.plan_simulate import simulate
+    from tuitrain.errors import UsageError
+
+    if explain is not None or markdown or html:
+        raise UsageError("--simulate prints a table, or JSON with --json", "leave --explain, --markdown and --html out")
+    return simulate(planned)
+
+
+def _print(
+    planned: Plan, *, explain: str | None, as_json: bool, markdown: bool, html: bool, simulation: dict[str, Any] | None
+) -> None:
     from tuitrain.cli.output import show, show_json
     from tuitrain.errors import UsageError
     from tuitrain_planners import figures, to_dict, to_html, to_markdown, to_text
@@ -257,10 +193,14 @@ def _print(planned: Plan, *, explain: str | None, as_json: bool, markdown: bool,
                 f"no number {explain!r} in a plan", f"did you mean {' or '.join(near)}?" if near else "--explain all lists them"
             )
     elif as_json:
-        show_json(to_dict(planned))
+        show_json({**to_dict(planned), **({} if simulation is None else {"simulation": simulation})})
     elif html:
         show(to_html(planned))
     elif markdown:
         show(to_markdown(planned))
     else:
         show(to_text(planned))
+        if simulation is not None:
+            from tuitrain.cli.plan_simulate import show_simulation
+
+            show_simulation(simulation)

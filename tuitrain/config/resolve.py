@@ -15,9 +15,10 @@ from typing import Any
 
 from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import Config
+from tuitrain.errors import UsageError
 from tuitrain.runs.home import presets_dir
 from tuitrain.runs.machine import Machine
-from tuitrain_planners import ModelShape, by_depth, count_parameters, find_shape
+from tuitrain_planners import ModelShape, by_depth, count_parameters, find_shape, native_gap
 
 DEFAULT_DEPTH = 4
 SIZES = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_size")
@@ -117,7 +118,13 @@ def _base_shape(resolved: Resolved) -> tuple[ModelShape, str]:
     model, vocab = resolved.config.model, resolved.config.tokenizer.vocab_size
     vocab_size = vocab if isinstance(vocab, int) else 50_304
     if model.preset:
-        return find_shape(presets_dir() / "models", model.preset), f"preset {model.preset}"
+        shape = find_shape(presets_dir() / "models", model.preset)
+        if gap := native_gap(shape):
+            raise UsageError(
+                f"model.preset={model.preset!r}: the native decoder lacks {gap}",
+                "`tuitrain plan` plans it; give sizes to train a model",
+            )
+        return shape, f"preset {model.preset}"
     depth = model.depth or (model.num_layers if model.hidden_size else None)
     why = f"depth {depth}: width 64 per layer" if model.depth else "default depth"
     shape = by_depth(depth or DEFAULT_DEPTH, vocab_size, model.architecture, tie_embeddings=model.tie_embeddings)

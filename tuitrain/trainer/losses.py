@@ -9,6 +9,20 @@ from tuitrain.model.decoder import Decoder
 from tuitrain_kernels import linear_cross_entropy, plain_linear_cross_entropy
 
 
+class LossHead(nn.Module):
+    """The head's product and the loss over it. One module, so that whoever shards weights can gather the head's around it."""
+
+    def __init__(self, lm_head: nn.Linear, softcap: float | None) -> None:
+        super().__init__()
+        self.lm_head, self.softcap = lm_head, softcap
+
+    def forward(self, hidden_RD: Tensor, targets_R: Tensor, kind: str, *, compiled: bool) -> Tensor:
+        """The loss summed over rows with a target."""
+        if kind == "plain":
+            return plain_linear_cross_entropy(hidden_RD, self.lm_head.weight, targets_R, self.softcap)
+        return linear_cross_entropy(hidden_RD, self.lm_head.weight, targets_R, self.softcap, compiled=compiled)
+
+
 class LanguageModelLoss(nn.Module):
     """Sum of next-token cross-entropies over valid targets, in fp32. Dividing by a count is the step's business: only it
     knows all.
@@ -20,6 +34,7 @@ class LanguageModelLoss(nn.Module):
         super().__init__()
         assert head in ("chunked", "plain"), head
         self.decoder, self.head, self.compiled = decoder, head, False
+        self.loss_head = LossHead(decoder.lm_head, decoder.shape.logit_softcap)
 
     def forward(
         self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None, positions_BT: Tensor | None = None
@@ -31,7 +46,5 @@ class LanguageModelLoss(nn.Module):
             hidden_RD = self.decoder.hidden(tokens_BT, document_ids_BT, positions_BT).flatten(0, 1)
         if not learning:
             hidden_RD = hidden_RD.detach()
-        weight, targets_R, cap = self.decoder.lm_head.weight, targets_BT.flatten(), self.decoder.shape.logit_softcap
-        if self.head == "plain":
-            return plain_linear_cross_entropy(hidden_RD, weight, targets_R, cap)
-        return linear_cross_entropy(hidden_RD, weight, targets_R, cap, compiled=self.compiled and learning)
+        loss: Tensor = self.loss_head(hidden_RD, targets_BT.flatten(), self.head, compiled=self.compiled and learning)
+        return loss

@@ -14,19 +14,16 @@ shares together are never less than the whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
+from tuitrain_planners.adapters import BASES, Adapter
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.framework import Framework
-from tuitrain_planners.parameters import (
-    embedding_parameters,
-    hidden_matrix_parameters,
-    outer_matrix_parameters,
-    vector_parameters,
-)
+from tuitrain_planners.memory.holding import Holding
+from tuitrain_planners.memory.states import Split
 from tuitrain_planners.precision import Precision
-from tuitrain_planners.quantity import Quantity, derived, given
-from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.quantity import Quantity, derived, given, total
 
 STAGES: Final = (0, 1, 2, 3)
 REDUCE_BYTES: Final = 4
@@ -40,8 +37,15 @@ class Sharding:
     framework: Framework
     stage: int = 0
     ranks: int = 1
+    """Devices that share the states of one copy."""
+    expert_ranks: int | None = None
+    """Devices that share the states of the same experts, where they are fewer (expert parallelism)."""
+    replicas: int = 1
+    """Copies of the sharded states (HSDP); gradients are summed over them too."""
     reshard: bool = True
     """ZeRO-3 gives a unit's weights back after its forward; without, they stay until its backward (FSDP2's ZeRO-2)."""
+    no_sync: bool = False
+    """Accumulation sums whole gradients and reduces once per step; otherwise every micro-step reduces (stages 2 and 3)."""
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
@@ -69,24 +73,32 @@ class Sharding:
         """Whether gathered weights stay from forward to backward."""
         return self.stage == 2 or not self.reshard
 
-    def weights(self, whole: Quantity) -> Quantity:
+    def weights(self, state: Split | Quantity) -> Quantity:
         """This rank's weights."""
-        return self._share(whole) if self.shards_weights else whole
+        return self._part(state, cut=self.shards_weights)
 
-    def gradients(self, whole: Quantity) -> Quantity:
+    def gradients(self, state: Split | Quantity) -> Quantity:
         """This rank's gradients."""
-        return self._share(whole) if self.shards_gradients else whole
+        return self._part(state, cut=self.shards_gradients)
 
-    def optimizer(self, whole: Quantity) -> Quantity:
+    def optimizer(self, state: Split | Quantity) -> Quantity:
         """This rank's optimizer states."""
-        return self._share(whole) if self.stage >= 1 else whole
+        return self._part(state, cut=self.stage >= 1)
 
-    def _share(self, whole: Quantity) -> Quantity:
-        if self.ranks == 1:
+    def _part(self, state: Split | Quantity, *, cut: bool) -> Quantity:
+        if isinstance(state, Quantity):
+            return self._share(state, self.ranks) if cut else state
+        if not cut:
+            return state.whole
+        dense = self._share(state.dense, self.ranks)
+        if state.experts is None:
+            return dense
+        return total(state.dense.name, (dense, self._share(state.experts, self.expert_ranks or self.ranks)))
+
+    def _share(self, whole: Quantity, ranks: int) -> Quantity:
+        if ranks == 1:
             return whole
-        return derived(
-            whole.name, -(-int(whole.value) // self.ranks), "bytes", "ceil(whole / n)", "zero2019", whole=whole, n=self.ranks
-        )
+        return derived(whole.name, -(-int(whole.value) // ranks), "bytes", "ceil(whole / n)", "zero2019", whole=whole, n=ranks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,11 +112,13 @@ class Gathered:
     backward_embedding: tuple[Quantity, ...] = ()
 
 
-def gathered(shape: ModelShape, precision: Precision, sharding: Sharding, *, loss: str) -> Gathered:
+def gathered(
+    holding: Holding, precision: Precision, sharding: Sharding, *, loss: str, adapter: Adapter | None = None
+) -> Gathered:
     """What ZeRO-2 and 3 gather."""
     if not sharding.shards_weights:
         return Gathered()
-    units = _Units(shape, precision.compute_bytes)
+    units = _Units(holding, precision.compute_bytes, None if adapter is None else adapter.base)
     if sharding.keeps_gathered:
         everything = (units.everything(),)
         return Gathered(
@@ -119,7 +133,7 @@ def gathered(shape: ModelShape, precision: Precision, sharding: Sharding, *, los
         two, one = (root, units.layers(2)), (root, units.layers(1))
         return Gathered(forward=two, loss=one, backward_start=two, backward_end=one, backward_embedding=(root,))
     # The loss of a chunked head multiplies by the head's weights; of a plain one the head has already run and been given back.
-    head = (units.head(),) if loss == "chunked" else ()
+    head = (units.head(),) if loss in ("chunked", "fused") and holding.has_head else ()
     return Gathered(
         forward=(units.layers(2),),
         loss=head,
@@ -129,44 +143,45 @@ def gathered(shape: ModelShape, precision: Precision, sharding: Sharding, *, los
     )
 
 
-def reduce_buffers(shape: ModelShape, precision: Precision, sharding: Sharding) -> Quantity:
+def reduce_buffers(holding: Holding, precision: Precision, sharding: Sharding) -> Quantity:
     """One layer's gradients, whole: as backward writes them, and widened for the sum over ranks."""
     if not sharding.shards_gradients or sharding.ranks == 1:
         return given("reduce buffers", 0, "bytes", "definition")
-    n, c = _layer_parameters(shape), precision.compute_bytes
+    n, c = holding.layer, precision.compute_bytes
     wide = REDUCE_BYTES if c < REDUCE_BYTES else 0
     return derived("reduce buffers", n * (c + wide), "bytes", "n * (c + wide)", "fsdp2023", n=n, c=c, wide=wide)
 
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    shape: ModelShape
+    holding: Holding
     element_bytes: int
+    base: str | None
+    """How frozen matrices of the layers are kept; None: they are in the compute dtype."""
 
     def layers(self, count: int) -> Quantity:
-        count, n = min(count, self.shape.num_layers), _layer_parameters(self.shape)
-        return self._unit(f"{count} gathered layer{'s' if count > 1 else ''}", count * n)
+        held = self.holding
+        count = min(count, held.shape.num_layers)
+        name = f"{count} gathered layer{'s' if count > 1 else ''}"
+        each, source = (self.element_bytes, "") if self.base is None else BASES[self.base]
+        if each != self.element_bytes:
+            value = ceil(count * held.layer * each)
+            return derived(name, value, "bytes", "ceil(n * e)", source, n=count * held.layer, e=each)
+        return self._unit(name, count * held.layer)
 
     def everything(self) -> Quantity:
-        shape = self.shape
-        count = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape) + vector_parameters(shape)
-        return self._unit("all weights gathered", count)
+        return self._unit("all weights gathered", self.holding.count)
 
     def root(self) -> Quantity:
-        return self._unit("root group gathered", outer_matrix_parameters(self.shape) + self.shape.hidden_size)
+        return self._unit("root group gathered", self.holding.outer + self.holding.shape.hidden_size)
 
     def head(self) -> Quantity:
-        return self._unit("head gathered", self.shape.vocab_size * self.shape.hidden_size)
+        shape = self.holding.shape
+        return self._unit("head gathered", shape.vocab_size * shape.hidden_size)
 
     def embedding(self) -> Quantity:
-        return self._unit("embedding gathered", int(embedding_parameters(self.shape).value))
+        return self._unit("embedding gathered", self.holding.embedding)
 
     def _unit(self, name: str, count: int) -> Quantity:
         c = self.element_bytes
         return derived(name, count * c, "bytes", "n * c", "fsdp2023", n=count, c=c)
-
-
-def _layer_parameters(shape: ModelShape) -> int:
-    """Parameters of one layer, its norms included."""
-    ends = shape.hidden_size * (2 if shape.layer_norm else 1) if shape.norm_weights else 0
-    return (hidden_matrix_parameters(shape) + vector_parameters(shape) - ends) // shape.num_layers

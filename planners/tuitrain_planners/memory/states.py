@@ -1,101 +1,201 @@
-"""What lives through the whole step: weights, working copy, gradients, optimizer moments. One device, nothing sharded.
+"""What lives through the whole step: weights, working copy, gradients, optimizer states of what one device holds, unsharded.
 
 Bytes per parameter come from the precision recipe, moments from the optimizer (ZeRO, Rajbhandari et al. 2019, section 3.1).
+With an adapter the model is frozen - no gradients, no moments - and what is trained is the adapter's matrices (Hu et al. 2021).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
+from tuitrain_planners.adapters import BASES, Adapter
+from tuitrain_planners.memory.adapters import adapter_entries
+from tuitrain_planners.memory.holding import Holding
 from tuitrain_planners.optimizers import Optimizer
-from tuitrain_planners.parameters import (
-    embedding_parameters,
-    hidden_matrix_groups,
-    hidden_matrix_parameters,
-    outer_matrix_parameters,
-    vector_parameters,
-)
-from tuitrain_planners.precision import Precision
+from tuitrain_planners.parameters import hidden_matrix_groups
+from tuitrain_planners.precision import Precision, StateBytes
 from tuitrain_planners.quantity import Quantity, derived, given, total
-from tuitrain_planners.shapes import ModelShape
+
+FP32_BYTES: Final = 4
+SIXTEEN_BITS: Final = 2
 
 
-def per_parameter(name: str, count: int, bytes_each: int, source: str = "zero2019") -> Quantity:
-    """`count` parameters at `bytes_each`."""
-    return derived(name, count * bytes_each, "bytes", "n * bytes", source, n=count, bytes=bytes_each)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """Counts of parameters that get gradients, by what happens to them."""
+
+    hidden: int = 0
+    experts: int = 0
+    embedding: int = 0
+    head: int = 0
+    vectors: int = 0
+    adapter: int = 0
+    whole_ends: int = 0
+    """Embedding and head trained whole beside an adapter, in 16 bits."""
+
+    @property
+    def outer(self) -> int:
+        """Matrices outside the layers."""
+        return self.embedding + self.head
+
+    @property
+    def matrices(self) -> int:
+        """Matrices but for experts, which are shared out over fewer devices."""
+        return self.hidden + self.outer
 
 
-def weight_bytes(shape: ModelShape, precision: Precision, *, copies: bool = True) -> Quantity:
-    """Weights the optimizer moves, and the working copy of the matrices where the recipe has one and it is asked for."""
-    matrices = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape)
+def trained(holding: Holding, adapter: Adapter | None) -> Trained:
+    """Everything, or the adapter alone."""
+    if adapter is not None:
+        return Trained(adapter=adapter_entries(holding, adapter), whole_ends=holding.outer if adapter.trains_ends else 0)
+    return Trained(
+        hidden=holding.hidden,
+        experts=holding.experts,
+        embedding=holding.embedding,
+        head=holding.head,
+        vectors=holding.vectors,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """One state of a device: the part all devices of the data axis share, and the experts' part."""
+
+    dense: Quantity
+    experts: Quantity | None = None
+
+    @property
+    def whole(self) -> Quantity:
+        """Both together."""
+        return self.dense if self.experts is None else total(self.dense.name, (*self.dense.terms, self.experts))
+
+
+def per_parameter(name: str, count: int, bytes_each: float, source: str = "zero2019") -> Quantity:
+    """`count` parameters at `bytes_each`, in whole bytes."""
+    value = count * bytes_each
+    if isinstance(bytes_each, int):
+        return derived(name, value, "bytes", "n * bytes", source, n=count, bytes=bytes_each)
+    return derived(name, -(-value // 1), "bytes", "ceil(n * bytes)", source, n=count, bytes=bytes_each)
+
+
+def weight_bytes(holding: Holding, precision: Precision, adapter: Adapter | None = None, *, copies: bool = True) -> Split:
+    """Weights the optimizer moves, and the working copy of the matrices where the recipe has one and it is asked for; or
+    frozen weights as the adapter's base keeps them, and the adapter."""
+    if adapter is not None:
+        return _frozen_bytes(holding, adapter)
+    matrix, experts = precision.matrix, holding.experts
     terms = [
-        per_parameter("weights of matrices", matrices, precision.matrix.weight),
-        per_parameter("weights of vectors", vector_parameters(shape), precision.vector.weight),
+        per_parameter("weights of matrices", holding.hidden + holding.outer, matrix.weight),
+        per_parameter("weights of vectors", holding.vectors, precision.vector.weight),
     ]
-    if precision.matrix.copy and copies:
-        terms.append(working_copy_bytes(shape, precision, embedding=True))
-    return total("weights", terms)
+    each = matrix.weight
+    if matrix.copy and copies:
+        terms.append(working_copy_bytes(holding, precision, embedding=True))
+        each += matrix.copy
+    return _split("weights", terms, per_parameter("weights of experts", experts, each) if experts else None)
 
 
-def working_copy_bytes(shape: ModelShape, precision: Precision, *, embedding: bool) -> Quantity:
+def _frozen_bytes(holding: Holding, adapter: Adapter) -> Split:
+    each, source = BASES[adapter.base]
+    rest = FP32_BYTES if adapter.rest_in_fp32 or adapter.base == "fp32" else 2
+    terms = [
+        per_parameter("frozen matrices of the layers", holding.hidden, each, source),
+        per_parameter("frozen embedding, head and norms", holding.outer + holding.vectors, rest, "definition"),
+        per_parameter("adapter", adapter_entries(holding, adapter), adapter.weight_bytes, "hu2021"),
+    ]
+    if adapter.trains_ends:
+        terms.append(per_parameter("trained copies of embedding and head", holding.outer, SIXTEEN_BITS, "definition"))
+    experts = per_parameter("frozen experts", holding.experts, each, source) if holding.experts else None
+    return _split("weights", terms, experts)
+
+
+def working_copy_bytes(holding: Holding, precision: Precision, *, embedding: bool) -> Quantity:
     """16-bit copies of the matrices that products read. `embedding=False`: autocast casts the inputs of products only."""
-    matrices = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape)
-    if not embedding and not shape.tie_embeddings:
-        matrices -= int(embedding_parameters(shape).value)
+    matrices = holding.hidden + holding.outer
+    if not embedding and not holding.tied:
+        matrices -= holding.embedding
     return per_parameter("working copy", matrices, precision.matrix.copy, "micikevicius2017")
 
 
-def gradient_bytes(shape: ModelShape, precision: Precision, *, embedding: bool = True, vectors: bool = True) -> Quantity:
+def gradient_bytes(
+    what: Trained, precision: Precision, adapter: Adapter | None = None, *, embedding: bool = True, vectors: bool = True
+) -> Split:
     """Gradients as backward writes them. `embedding=False` leaves the input table out, whose gradient comes last;
     `vectors=False` leaves out vectors, which add into their main gradients directly."""
-    matrices = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape)
-    if not embedding:
-        matrices -= int(embedding_parameters(shape).value)
+    if adapter is not None:
+        terms = [per_parameter("gradients of adapters", what.adapter, adapter.weight_bytes)]
+        if what.whole_ends:
+            terms.append(per_parameter("gradients of embedding and head", what.whole_ends, SIXTEEN_BITS))
+        return Split(dense=total("gradients", terms))
+    matrices = what.matrices - (0 if embedding else what.embedding)
     terms = [per_parameter("gradients of matrices", matrices, precision.matrix.grad)]
     if vectors:
-        terms.append(per_parameter("gradients of vectors", vector_parameters(shape), precision.vector.grad))
-    return total("gradients", terms)
+        terms.append(per_parameter("gradients of vectors", what.vectors, precision.vector.grad))
+    experts = per_parameter("gradients of experts", what.experts, precision.matrix.grad) if what.experts else None
+    return _split("gradients", terms, experts)
 
 
-def main_gradient_bytes(shape: ModelShape, precision: Precision) -> Quantity:
+def main_gradient_bytes(what: Trained, precision: Precision, adapter: Adapter | None = None) -> Split:
     """The sum over micro-batches, alive from the first to the step. Where the recipe has no separate one, backward adds into
     its own gradients, and these live on instead."""
-    matrices = hidden_matrix_parameters(shape) + outer_matrix_parameters(shape)
+    if adapter is not None:
+        return gradient_bytes(what, precision, adapter)
     each = precision.matrix.main_grad or precision.matrix.grad
-    terms = (
-        per_parameter("main gradients of matrices", matrices, each, "micikevicius2017"),
-        per_parameter(
-            "main gradients of vectors", vector_parameters(shape), precision.vector.main_grad or precision.vector.grad
-        ),
+    terms = [
+        per_parameter("main gradients of matrices", what.matrices, each, "micikevicius2017"),
+        per_parameter("main gradients of vectors", what.vectors, precision.vector.main_grad or precision.vector.grad),
+    ]
+    return _split(
+        "main gradients", terms, per_parameter("main gradients of experts", what.experts, each) if what.experts else None
     )
-    return total("main gradients", terms)
 
 
-def optimizer_bytes(shape: ModelShape, precision: Precision, optimizer: Optimizer) -> Quantity:
-    """Moments: of matrices inside layers, of the other matrices, of vectors."""
-    hidden, outer, vectors = hidden_matrix_parameters(shape), outer_matrix_parameters(shape), vector_parameters(shape)
-    source = "muon2024" if optimizer.name == "muon" else "zero2019"
+def optimizer_bytes(what: Trained, precision: Precision, optimizer: Optimizer, adapter: Adapter | None = None) -> Split:
+    """Moments: of matrices inside layers, of the other matrices, of vectors; and master weights."""
+    if adapter is not None:
+        moments = optimizer.other_moments
+        parts = [per_parameter("moments of adapters", what.adapter, optimizer.bytes_of(moments, adapter.weight_bytes))]
+        if what.whole_ends:
+            each = optimizer.bytes_of(moments, SIXTEEN_BITS)
+            parts.append(per_parameter("moments of embedding and head", what.whole_ends, each))
+        return Split(dense=total("optimizer", parts))
+    source = optimizer.source
+    matrix, vector = precision.matrix, precision.vector
+    hidden = optimizer.bytes_of(optimizer.hidden_moments, matrix.moment)
+    outer = optimizer.bytes_of(optimizer.other_moments, matrix.moment)
     terms = (
-        per_parameter("moments of hidden matrices", hidden, optimizer.hidden_moments * precision.matrix.moment, source),
-        per_parameter("moments of embedding and head", outer, optimizer.other_moments * precision.matrix.moment),
-        per_parameter("moments of vectors", vectors, optimizer.other_moments * precision.vector.moment),
-        per_parameter("master weights", hidden + outer, precision.matrix.master),
-        per_parameter("master weights of vectors", vectors, precision.vector.master),
+        per_parameter("moments of hidden matrices", what.hidden, hidden, source),
+        per_parameter("moments of embedding and head", what.outer, outer, source),
+        per_parameter("moments of vectors", what.vectors, optimizer.other_moments * vector.moment),
+        per_parameter("master weights", what.matrices, matrix.master),
+        per_parameter("master weights of vectors", what.vectors, vector.master),
     )
-    return total("optimizer", (each for each in terms if each.value))
+    experts = per_parameter("states of experts", what.experts, hidden + matrix.master, source) if what.experts else None
+    return _split("optimizer", [each for each in terms if each.value], experts)
 
 
-def step_workspace_bytes(shape: ModelShape, precision: Precision, optimizer: Optimizer) -> Quantity:
-    """Temporaries of the optimizer step: for Muon the largest batch of equal matrices.
+def step_workspace_bytes(holding: Holding, what: Trained, states: StateBytes, optimizer: Optimizer) -> Quantity:
+    """Temporaries of the optimizer step: for Muon the largest batch of equal matrices, for a multi-tensor AdamW one
+    moment's worth of everything, for a fused one nothing.
 
-    Per entry the 32-bit update, the stack of all of them, and two 16-bit iterates; per matrix two Gram matrices of its shorter
-    side; 32-bit copies of 16-bit gradients. Equal to live tensors of this project's Muon with bf16 products; 32-bit products,
-    on a CPU without bf16, need twice the iterates.
+    Muon, per entry: the 32-bit update, the stack of all of them, and two 16-bit iterates; per matrix two Gram matrices of its
+    shorter side; 32-bit copies of 16-bit gradients. Equal to live tensors of this project's Muon with bf16 products; 32-bit
+    products, on a CPU without bf16, need twice the iterates.
     """
-    if not optimizer.orthogonalises:
+    if optimizer.temporary_moments and (count := what.matrices + what.experts + what.vectors + what.adapter):
+        each = optimizer.temporary_moments * states.moment
+        return per_parameter("temporaries of the step", count, each, optimizer.source)
+    if not optimizer.orthogonalises or what.adapter:
         return given("step workspace", 0, "bytes", "definition")
-    copies = 4 if precision.matrix.grad < 4 else 0
+    copies = 4 if states.grad < FP32_BYTES else 0
     value, count, rows, columns = max(
         (count * (m * n * (8 + 4 + copies) + 4 * min(m, n) ** 2), count, m, n)
-        for (m, n), count in hidden_matrix_groups(shape).items()
+        for (m, n), count in hidden_matrix_groups(holding.shape).items()
     )
     formula = "count * (m * n * (8 + 4 + copies) + 4 * min(m, n) ** 2)"
     return derived("step workspace", value, "bytes", formula, "muon2024", count=count, m=rows, n=columns, copies=copies)
+
+
+def _split(name: str, terms: list[Quantity], experts: Quantity | None) -> Split:
+    return Split(dense=total(name, terms, unit="bytes"), experts=experts)

@@ -9,6 +9,7 @@ import pytest
 from tuitrain.config.load import load_config
 from tuitrain.config.resolve import Pace, resolve, settle
 from tuitrain.config.resolved import Resolved
+from tuitrain.errors import UsageError
 from tuitrain.runs.machine import Gpu, Machine
 
 CPU_BOX = Machine(
@@ -100,6 +101,22 @@ def test_own_sizes_are_completed_consistently(architecture: str) -> None:
 def test_a_preset_gives_its_sizes() -> None:
     model = resolved(CPU_BOX, "model.preset=smollm2-135m", "model.architecture=llama").config.model
     assert (model.hidden_size, model.num_layers, model.num_kv_heads) == (576, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [
+        ("gpt2", "the architecture gpt2"),
+        ("mixtral-8x7b", "the architecture mixtral"),
+        ("deepseek-v3", "the architecture deepseek-v3"),
+        ("gemma-2-2b", "the architecture gemma2"),
+        ("mistral-7b", "sliding windows"),
+    ],
+)
+def test_a_preset_the_native_decoder_cannot_be_is_refused(preset: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        resolved(CPU_BOX, f"model.preset={preset}", "model.architecture=llama")
+    assert "tuitrain plan" in caught.value.hint
 
 
 def test_the_batch_divides_among_processes_and_sequences() -> None:

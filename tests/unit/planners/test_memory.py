@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuitrain_planners import (
-    FAMILIES,
     ModelShape,
     PlanError,
     StepMemory,
@@ -18,9 +17,10 @@ from tuitrain_planners import (
     recipe,
     step_memory,
 )
+from tuitrain_planners.families import BY_DEPTH
 from tuitrain_planners.memory import GROUPS
 
-SHAPES = st.builds(by_depth, st.integers(1, 12), st.integers(256, 60_000), st.sampled_from(sorted(FAMILIES)))
+SHAPES = st.builds(by_depth, st.integers(1, 12), st.integers(256, 60_000), st.sampled_from(BY_DEPTH))
 
 
 def step(

@@ -61,7 +61,7 @@ def test_the_example_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys:
     exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "gpt2 on NVIDIA A100" in printed
-    assert "12 * 1024 * 8 * 50257" in printed
+    assert "12 * 8192 * 50257" in printed
 
 
 @pytest.mark.parametrize("key", sorted(BIBLIOGRAPHY))

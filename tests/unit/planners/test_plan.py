@@ -88,8 +88,8 @@ def test_markdown_lists_every_phase(cpu_request: PlanRequest) -> None:
 def test_explanations_put_the_plans_values_in(gpu_request: PlanRequest) -> None:
     made = plan(gpu_request)
     text = figures(made)["memory.peak_bytes"].explain()
-    assert "e * s * b * V" in text
-    assert "12 * 1024 * 8 * 50257" in text
+    assert "e * t * V" in text
+    assert "12 * 8192 * 50257" in text
     assert "Rajbhandari et al. (2019)" in text
     step = figures(made)["time.step_s"].explain()
     assert "passes * 2 * m * n * k" in step

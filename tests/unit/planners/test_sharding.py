@@ -19,6 +19,7 @@ from tuitrain_planners import (
     plan,
     recipe,
 )
+from tuitrain_planners.memory.holding import held
 from tuitrain_planners.memory.sharding import Sharding, gathered
 from tuitrain_planners.quantity import given as quantity
 
@@ -50,7 +51,7 @@ def test_no_share_grows_with_more_ranks_or_a_higher_stage(name: str, stage: int,
 def test_what_is_gathered_is_never_more_than_the_model(reshard: bool, depth: int, name: str, n: int) -> None:
     shape = by_depth(depth, 4096)
     sharding = Sharding(framework=framework(name), stage=3, ranks=n, reshard=reshard)
-    units = gathered(shape, recipe("bf16-mixed"), sharding, loss="plain")
+    units = gathered(held(shape), recipe("bf16-mixed"), sharding, loss="plain")
     whole = 2 * count_parameters(shape).value
     for moment in ("forward", "loss", "backward_start", "backward_end", "backward_embedding"):
         # one layer may be all layers, and the root group has a norm of its own

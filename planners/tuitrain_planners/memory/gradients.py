@@ -1,0 +1,97 @@
+"""Which gradients exist at which moment of a step.
+
+Accumulating in place, all exist all the time; with separate main gradients, both kinds exist during backward. In buckets all
+exist all the time too. Sharded, a layer's are whole only until they are summed over the ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuitrain_planners.adapters import Adapter
+from tuitrain_planners.memory.holding import Holding
+from tuitrain_planners.memory.sharding import Sharding, reduce_buffers
+from tuitrain_planners.memory.states import Split, Trained, gradient_bytes, main_gradient_bytes, per_parameter
+from tuitrain_planners.precision import Precision
+from tuitrain_planners.quantity import Quantity, given
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gradients:
+    """Terms by moment."""
+
+    always: tuple[Quantity, ...] = ()
+    start: tuple[Quantity, ...] = ()
+    end: tuple[Quantity, ...] = ()
+    embedding: tuple[Quantity, ...] = ()
+    step: tuple[Quantity, ...] = ()
+    whole_always: bool = False
+    """Whether room for every gradient is in `always`."""
+
+
+def gradients(
+    holding: Holding,
+    what: Trained,
+    precision: Precision,
+    sharding: Sharding,
+    *,
+    adapter: Adapter | None = None,
+    accumulating: bool,
+    in_backward: bool = False,
+) -> Gradients:
+    """The gradients of one device. `in_backward`: each is used up as soon as it is made (Lv et al. 2023)."""
+    if adapter is not None:
+        return _of_adapters(what, precision, sharding, adapter)
+    if in_backward:
+        largest = max(what.embedding, what.head, what.hidden // holding.shape.num_layers)
+        one = (per_parameter("largest gradients at once", largest, precision.matrix.grad, "lomo2023"),)
+        return Gradients(start=one, end=one, embedding=one)
+    table = what.embedding or what.head
+    head = table if holding.tied else what.head
+    second = (per_parameter("second gradient of the tied table", table, precision.matrix.grad),) if holding.tied else ()
+    in_place = not precision.matrix.main_grad
+    main = main_gradient_bytes(what, precision)
+    if sharding.holds_buckets:
+        return Gradients(always=(main.whole,), embedding=second, whole_always=True)
+    whole_sum = accumulating and (not sharding.shards_gradients or sharding.no_sync)
+    if whole_sum and in_place:
+        return Gradients(always=(main.whole,), embedding=second)
+    whole = gradient_bytes(what, precision, vectors=not accumulating)
+    partial = whole if holding.tied else gradient_bytes(what, precision, embedding=False, vectors=not accumulating)
+    start = per_parameter("gradient of the head", head, precision.matrix.grad)
+    if sharding.shards_gradients and sharding.ranks > 1:
+        parts = (start, partial, whole)
+        return _sharded(holding, precision, sharding, parts, main, second, accumulating=accumulating)
+    return Gradients(
+        always=(main.whole,) if accumulating else (),
+        start=(start,),
+        end=(partial.whole,),
+        embedding=(whole.whole, *second),
+        step=() if accumulating else (whole.whole,),
+    )
+
+
+def _of_adapters(what: Trained, precision: Precision, sharding: Sharding, adapter: Adapter) -> Gradients:
+    """So few that they may be counted as being there all the time."""
+    return Gradients(always=(sharding.gradients(gradient_bytes(what, precision, adapter)),), whole_always=True)
+
+
+def _sharded(
+    holding: Holding,
+    precision: Precision,
+    sharding: Sharding,
+    parts: tuple[Quantity, Split, Split],
+    main: Split,
+    second: tuple[Quantity, ...],
+    *,
+    accumulating: bool,
+) -> Gradients:
+    """Shares of what is done, and one unit whole. Accumulating, the shares of everything are there from the start."""
+    layer = reduce_buffers(holding, precision, sharding)
+    always = (sharding.gradients(main),) if accumulating else ()
+    start, partial, whole = (() if accumulating else (sharding.gradients(each),) for each in parts)
+    none = given("gradient of the head", 0, "bytes", "definition")
+    unit = parts[0] if parts[0].value else none
+    return Gradients(
+        always=always, start=(*start, unit, layer), end=(*partial, layer), embedding=(*whole, unit, *second), step=whole
+    )

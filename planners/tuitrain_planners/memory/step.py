@@ -1,0 +1,252 @@
+"""One device's training step, taken apart: what it holds throughout, and what each phase adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from tuitrain_planners.adapters import Adapter
+from tuitrain_planners.memory.activations import activations
+from tuitrain_planners.memory.frozen import unpacked
+from tuitrain_planners.memory.gradients import Gradients, gradients
+from tuitrain_planners.memory.head import loss_head
+from tuitrain_planners.memory.holding import Stage, held
+from tuitrain_planners.memory.layer import Work
+from tuitrain_planners.memory.runtime import buffer_bytes, runtime
+from tuitrain_planners.memory.sharding import Gathered, Sharding, gathered
+from tuitrain_planners.memory.states import (
+    optimizer_bytes,
+    per_parameter,
+    step_workspace_bytes,
+    trained,
+    weight_bytes,
+    working_copy_bytes,
+)
+from tuitrain_planners.mesh import Mesh
+from tuitrain_planners.optimizers import Optimizer
+from tuitrain_planners.precision import Precision
+from tuitrain_planners.quantity import Quantity, total
+from tuitrain_planners.shapes import ModelShape
+
+FP32_BYTES: Final = 4
+_GROUP_ORDER: Final = ("weights", "gradients", "optimizer", "gathered", "activations", "head", "buffers", "runtime")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a step's memory depends on; see `phases.step_memory`."""
+
+    shape: ModelShape
+    seq_len: int
+    micro_batch: int
+    precision: Precision
+    optimizer: Optimizer
+    device: Literal["cpu", "gpu"]
+    micro_batches: int
+    compiled: bool
+    recompute: str
+    loss: str
+    chunk_rows: int | None
+    sharding: Sharding
+    mesh: Mesh
+    adapter: Adapter | None
+    reference: str
+    offload: str
+    attention: str
+    step_in_backward: bool
+
+    @property
+    def sequences(self) -> int:
+        """Sequences in a forward pass: a preference pair is two."""
+        return self.micro_batch * (1 if self.reference == "none" else 2)
+
+
+class Step:
+    """The parts of one device's step, each computed once."""
+
+    def __init__(self, question: Question, stage: Stage) -> None:
+        ask = self.question = question
+        framework = ask.sharding.framework
+        self.sharding, self.stage = ask.sharding, stage
+        self.precision = framework.states(ask.precision)
+        self.holding = held(ask.shape, ask.mesh, stage)
+        self.trained = trained(self.holding, ask.adapter)
+        self.tokens = ask.seq_len * ask.sequences // ask.mesh.cp
+        self.acts = activations(
+            self.holding.shape,
+            seq_len=ask.seq_len,
+            micro_batch=ask.sequences,
+            precision=self.precision,
+            recompute=ask.recompute,
+            framework=framework,
+            adapter=ask.adapter,
+            mesh=ask.mesh,
+            stage=stage,
+            micro_batches=ask.micro_batches,
+            work=Work(
+                tokens=self.tokens,
+                seq_len=ask.seq_len,
+                cut=ask.mesh.sequence_cut,
+                naive=ask.attention == "naive",
+                fused=ask.compiled and ask.device == "gpu",
+                mask_bytes=1 if ask.device == "gpu" else self.precision.compute_bytes,
+            ),
+        )
+        # Autocast drops its casts when the forward pass ends, unless a layer keeps them for its backward: then the loss is
+        # worst before backward begins.
+        wide = self.precision.matrix.weight == FP32_BYTES if ask.adapter is None else ask.adapter.base == "fp32"
+        self.casts = framework.autocast and self.precision.compute_bytes < FP32_BYTES and wide
+        self.dropped = self.casts and ask.recompute != "none"
+        self.head = loss_head(
+            self.holding.shape,
+            tokens=self.tokens if self.holding.has_head else 0,
+            precision=self.precision,
+            kind=ask.loss,
+            chunk_rows=ask.chunk_rows,
+            in_forward=self.dropped,
+            frozen=ask.adapter is not None and not ask.adapter.trains_ends,
+            held_bytes=framework.held_logit_bytes,
+        )
+        self.weights = weight_bytes(
+            self.holding, self.precision, ask.adapter, copies=not self.casts and not self.sharding.shards_weights
+        )
+        self.grads: Gradients = gradients(
+            self.holding,
+            self.trained,
+            self.precision,
+            self.sharding,
+            adapter=ask.adapter,
+            accumulating=ask.micro_batches > 1,
+            in_backward=ask.step_in_backward,
+        )
+        self.units: Gathered = gathered(self.holding, self.precision, self.sharding, loss=ask.loss, adapter=ask.adapter)
+        self.states = optimizer_bytes(self.trained, self.precision, ask.optimizer, ask.adapter)
+
+    def phases(self) -> tuple[Quantity, ...]:
+        """Every phase, in the order of time."""
+        ask, acts, units, grads = self.question, self.acts, self.units, self.grads
+        casts = (self._casts(),) if self.casts else ()
+        later = () if self.dropped else casts
+        held_always = self._held()
+        loss_gradients = () if grads.whole_always or not self.holding.has_head else (self.head.gradients,)
+        rebuilt, last = (acts.saved, acts.rebuilt, acts.backward), (acts.waiting, acts.live_layer, acts.backward)
+        workspace = self._workspace()
+        copy = self._serialised() if ask.device == "cpu" else ()
+        head = (self.head.temporaries,) if self.holding.has_head else ()
+        return (
+            _phase("forward", held_always, weights=casts, activations=(acts.saved,), gathered=units.forward),
+            _phase(
+                "loss", held_always, weights=casts, activations=(acts.saved,), gradients=loss_gradients, head=head,
+                gathered=units.loss,
+            ),
+            _phase(
+                "backward_start", held_always, weights=later, activations=rebuilt, gradients=grads.start,
+                gathered=units.backward_start,
+            ),
+            _phase(
+                "backward_end", held_always, weights=later, activations=last, gradients=grads.end, gathered=units.backward_end
+            ),
+            _phase(
+                "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.embedding,
+                gathered=units.backward_embedding,
+            ),
+            _phase("optimizer", held_always, gradients=grads.step, optimizer=workspace),
+            _phase("save", held_always, weights=copy, gathered=self._whole_model()),
+        )  # fmt: skip
+
+    def _on_device(self) -> bool:
+        """Whether the optimizer's states are: paged ones live in host memory as far as the device's allocator knows."""
+        return self.question.offload == "none" and not self.question.optimizer.paged
+
+    def host_bytes(self) -> Quantity:
+        """Offloaded or paged states of this device."""
+        parts = []
+        if not self._on_device():
+            parts.append(self.sharding.optimizer(self.states))
+        if self.question.offload == "all":
+            parts.append(self.sharding.weights(self.weights))
+        return total("host memory of offloaded states", parts, unit="bytes")
+
+    def _held(self) -> dict[str, Quantity]:
+        """What stays through all phases."""
+        ask = self.question
+        weights = [] if ask.offload == "all" else [self.sharding.weights(self.weights)]
+        if ask.reference == "copy":
+            each = per_parameter("reference model", self.holding.count, self.precision.compute_bytes, "dpo2023")
+            weights.append(self.sharding.weights(each))
+        return {
+            "weights": weights[0] if len(weights) == 1 else total("weights", weights, unit="bytes"),
+            "gradients": total("gradients", self.grads.always, unit="bytes"),
+            "optimizer": total("optimizer", (), unit="bytes")
+            if ask.offload != "none"
+            else self.sharding.optimizer(self.states),
+            "buffers": total("buffers", self._buffers(), unit="bytes"),
+            "runtime": total("runtime", runtime(ask.device).counted(compiled=ask.compiled)),
+        }
+
+    def _buffers(self) -> list[Quantity]:
+        ask = self.question
+        parts = [
+            buffer_bytes(ask.shape, ask.seq_len // ask.mesh.cp, self.precision),
+            *self.sharding.framework.bucket_bytes(self.sharding.stage),
+        ]
+        if ask.adapter is not None:
+            parts += unpacked(self.holding, ask.adapter, self.precision.compute_bytes, recomputing=ask.recompute == "full")
+        if ask.mesh.cp > 1:
+            parts.append(
+                per_parameter(
+                    "keys and values of a neighbour, twice",
+                    4 * self.tokens * self.holding.shape.kv_size,
+                    self.precision.compute_bytes,
+                    "ring2023",
+                )
+            )
+        return [each for each in parts if each.value]
+
+    def _casts(self) -> Quantity:
+        """16-bit copies of the weights that autocast makes; of frozen ones too, which backward multiplies by."""
+        if self.question.adapter is None:
+            return working_copy_bytes(self.holding, self.precision, embedding=False)
+        matrices = self.holding.hidden + self.holding.experts + self.holding.head
+        return per_parameter("casts of frozen matrices", matrices, self.precision.compute_bytes, "micikevicius2017")
+
+    def _whole_model(self) -> tuple[Quantity, ...]:
+        """What a full state dict puts together on a device to save it."""
+        if not (self.sharding.framework.gathers_to_save and self.sharding.shards_weights and self.sharding.ranks > 1):
+            return ()
+        return (total("whole model, to be saved", self.weights.whole.terms),)
+
+    def _workspace(self) -> tuple[Quantity, ...]:
+        if self.question.offload != "none":
+            return ()
+        work = step_workspace_bytes(self.holding, self.trained, self.precision.matrix, self.question.optimizer)
+        shared = self.sharding.optimizer(work) if self.question.optimizer.temporary_moments else work
+        if not self.sharding.framework.widens_gradients or self.question.adapter is not None:
+            return (shared,)
+        wide = per_parameter("gradients in 32 bits", self.trained.matrices + self.trained.experts + self.trained.vectors, 4)
+        return (shared, self.sharding.optimizer(wide))
+
+    def _serialised(self) -> tuple[Quantity, ...]:
+        """The copy of the weights a writer of safetensors makes in host memory; of an adapter's run only the adapter."""
+        only = {"adapter"} if self.question.adapter is not None else None
+        terms = tuple(
+            each for each in self.weights.whole.terms if each.name != "working copy" and (only is None or each.name in only)
+        )
+        return (
+            total("copy being written", terms, unit="bytes", source="assumption: the whole file is put together in memory"),
+        )
+
+
+def _phase(name: str, always: Mapping[str, Quantity], **more: tuple[Quantity, ...]) -> Quantity:
+    """What is always held, and what this moment adds to each group."""
+    terms = []
+    for group in _GROUP_ORDER:
+        base, extra = always.get(group), tuple(each for each in more.get(group, ()) if each.value)
+        if len(extra) == 1 and extra[0].name == group and not (base and base.value):
+            terms.append(extra[0])
+        elif extra:
+            terms.append(total(group, (*(base.terms or (base,) if base and base.value else ()), *extra)))
+        elif base is not None:
+            terms.append(base)
+    return total(name, terms)
