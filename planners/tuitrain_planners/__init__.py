@@ -45,6 +45,8 @@ from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.scaling import (
     compute_optimal,
     effective_data,
+    model_for_tokens,
+    optimal_band,
     optimal_by_fit,
     optimal_tokens,
     predicted_loss,
@@ -156,7 +158,9 @@ __all__ = [
     "load_shape",
     "loss_law",
     "measured",
+    "model_for_tokens",
     "native_gap",
+    "optimal_band",
     "optimal_by_fit",
     "optimal_tokens",
     "optimizer",

@@ -21,7 +21,7 @@ from tuitrain_planners.memory.device import DeviceMemory
 from tuitrain_planners.parameters import active_parameters, adapter_parameters, count_parameters
 from tuitrain_planners.quantity import Band, Quantity, derived
 from tuitrain_planners.request import PlanRequest
-from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_by_fit, training_verdict
+from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_band, optimal_by_fit, training_verdict
 from tuitrain_planners.storage import Storage, storage
 from tuitrain_planners.throughput import Throughput, throughput
 from tuitrain_planners.units import format_bytes, format_count
@@ -51,6 +51,8 @@ class Plan:
     tokens_per_parameter: Quantity
     optimal_tokens: Quantity
     """By the request's law."""
+    optimal_band: Band
+    """The same, one standard error of the law's exponent either way."""
     optimal_by_fit: Mapping[str, Quantity]
     training_verdict: str
     """Under-trained, near compute-optimal or over-trained, in words."""
@@ -116,6 +118,7 @@ def plan(request: PlanRequest) -> Plan:
             "tokens per parameter", tokens.value / parameters.value, "", "D / N", D=tokens, N=parameters
         ),
         optimal_tokens=optimal,
+        optimal_band=optimal_band(request.law, parameters.value),
         optimal_by_fit=optimal_by_fit(parameters.value),
         training_verdict=training_verdict(tokens.value, optimal.value),
         memory=memory,

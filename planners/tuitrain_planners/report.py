@@ -67,7 +67,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
         },
         "tokens": {
             "planned": _whole(plan.tokens.value), "chinchilla_optimal": plan.optimal_tokens.value,
-            "tokens_per_parameter": plan.tokens_per_parameter.value,
+            "tokens_per_parameter": plan.tokens_per_parameter.value, "optimal_band": _band(plan.optimal_band),
             "by_fit": {name: each.value for name, each in plan.optimal_by_fit.items()},
             "steps": plan.steps, "tokens_per_step": plan.tokens_per_step.value, "unique": request.unique_tokens,
             "verdict": plan.training_verdict,

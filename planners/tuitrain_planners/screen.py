@@ -9,8 +9,10 @@ from tuitrain_planners.grid import by_precision
 from tuitrain_planners.memory.phases import GROUPS
 from tuitrain_planners.memory.sharding import STAGES
 from tuitrain_planners.plan import Plan
+from tuitrain_planners.published import TRAINED_TOKENS
 from tuitrain_planners.quantity import Band, Quantity
 from tuitrain_planners.report import terms_by_group
+from tuitrain_planners.scaling import training_verdict
 from tuitrain_planners.shapes import ModelShape
 from tuitrain_planners.units import format_bytes, format_count, format_value
 
@@ -78,7 +80,7 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     mfu = "" if speed.mfu is None else f", MFU {speed.mfu.value:.0%} ({request.convention})"
     send, wait = speed.communication_s, speed.waiting_s
     sent = "" if not send.value else f" ({_show(send)} of communication, {_show(wait)} of it not hidden)"
-    fits = ", ".join(f"{name} {format_count(each.value)}" for name, each in plan.optimal_by_fit.items())
+    fits = ", ".join(_fit(plan, name, each) for name, each in plan.optimal_by_fit.items())
     batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch} x accumulate {request.grad_accum}"
     batch += f" x {request.mesh.dp} data-parallel"
     found = [
@@ -99,6 +101,24 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     return found if plan.is_pretraining else [row for row in found if row[0] not in ("optimal", "loss")]
 
 
+def _fit(plan: Plan, name: str, tokens: Quantity) -> str:
+    """A fit's optimum; the plan's own law with its band."""
+    text, band = f"{name} {format_count(tokens.value)}", plan.optimal_band
+    if name != plan.request.law.name or band.low.value == band.high.value:
+        return text
+    return f"{text} ({format_count(band.low.value)} to {format_count(band.high.value)})"
+
+
+def _published(plan: Plan) -> str:
+    """How a published model of this name was trained."""
+    found = TRAINED_TOKENS.get(plan.request.shape.name)
+    if found is None:
+        return ""
+    ratio = found[0] / plan.parameters.value
+    verdict = training_verdict(found[0], plan.optimal_tokens.value).partition(";")[0]
+    return f"; as published: {format_count(found[0])}, {ratio:.3g} per parameter, {verdict}"
+
+
 def _counts(plan: Plan) -> str:
     """Parameters, and how many of them a token uses and training moves, where these are fewer."""
     text = f"{format_count(plan.parameters.value)} parameters"
@@ -114,7 +134,9 @@ def _data(plan: Plan) -> str:
     """How much data; for pretraining, whether it is enough."""
     if not plan.is_pretraining:
         return f"{_show(plan.tokens)}; scaling laws do not speak about fine-tuning"
-    return f"{_show(plan.tokens)}, {plan.tokens_per_parameter.value:.3g} per parameter; {plan.training_verdict}"
+    return (
+        f"{_show(plan.tokens)}, {plan.tokens_per_parameter.value:.3g} per parameter; {plan.training_verdict}{_published(plan)}"
+    )
 
 
 def _stage(plan: Plan) -> str:

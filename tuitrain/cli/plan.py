@@ -50,6 +50,9 @@ def plan(
     hours: Annotated[
         float | None, typer.Option(help="Length of the run as a time. Without a MODEL: the best one for this time.")
     ] = None,
+    gpu_hours: Annotated[float | None, typer.Option(help="... as hours of all devices together.")] = None,
+    usd: Annotated[float | None, typer.Option(help="... as money, at the device's price.")] = None,
+    flop: Annotated[str | None, typer.Option(help="... as compute: 1e21. Without a MODEL: the one that suits it.")] = None,
     gpus: Annotated[int, typer.Option(help="Devices altogether.")] = 1,
     tp: Annotated[int, typer.Option(help="Tensor parallelism: devices that cut each layer's matrices.")] = 1,
     pp: Annotated[int, typer.Option(help="Pipeline parallelism: stages of layers.")] = 1,
@@ -122,6 +125,7 @@ def plan(
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
+    from tuitrain.cli.plan_budget import hours_of, model_of
     from tuitrain.cli.plan_fits import presets_that_fit
     from tuitrain.cli.plan_hours import best_for_hours
     from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of
@@ -137,13 +141,17 @@ def plan(
     elif asked.names_no_model and method != "full":
         return presets_that_fit(asked)
     else:
-        request = request_of(asked)
-        if hours is None:
+        found_model = model_of(asked) if asked.names_no_model else None
+        request = request_of(asked, shape=None if found_model is None else found_model[0])
+        time = hours_of(asked, request.hardware)
+        if found_model is not None:
+            planned, reasons = make_plan(replace(request, tokens=found_model[1])), found_model[2]
+        elif time is None:
             planned = make_plan(request)
         elif not asked.names_no_model:
-            planned = make_plan(replace(request, tokens=affordable(request, hours)))
+            planned = make_plan(replace(request, tokens=affordable(request, time)))
         else:
-            planned, reasons = best_for_hours(request, hours)
+            planned, reasons = best_for_hours(request, time)
     found = _simulation(planned, explain=explain, markdown=markdown, html=html) if simulate else None
     _print(planned, explain=explain, as_json=as_json, markdown=markdown, html=html, simulation=found)
     if reasons and not (as_json or markdown or html or explain):

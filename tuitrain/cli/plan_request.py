@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from tuitrain.cli.plan_budget import refuse_two_budgets, tokens_of
 from tuitrain.cli.plan_input import (
     MOST_DEPTH,
     MOST_HOURS,
     MOST_PARAMETERS,
-    MOST_TOKENS,
     MOST_USD,
     count_within,
     refuse_count,
@@ -26,6 +26,8 @@ OF_A_CONFIG: Final = {"model", "overrides", "gpu", "explain", "simulate", "as_js
 """What `plan CONFIG.toml` reads; everything else stands in the file."""
 OF_ADAPTERS: Final = {"rank", "targets", "base", "dropout", "adapter_bits"}
 """Options that mean something with adapters only."""
+FINDING: Final = ("hours", "gpu_hours", "usd", "flop", "tokens")
+"""Budgets that find a model when none is named."""
 METHODS: Final = ("full", "lora", "qlora")
 STAGES: Final = ("pretrain", "sft", "dpo")
 COUNTS: Final = ("gpus", "tp", "pp", "vp", "cp", "ep", "seq", "micro_batch", "accum", "rank", "shard_group")
@@ -40,6 +42,9 @@ class Asked:
     gpu: str | None
     params: str | None
     hours: float | None
+    gpu_hours: float | None
+    usd: float | None
+    flop: str | None
     gpus: int
     tp: int
     pp: int
@@ -97,9 +102,10 @@ def refuse_contradictions(context: typer.Context, asked: Asked) -> None:
     given = _given(context)
     if asked.model is not None and asked.params is not None:
         raise UsageError(f"both {asked.model} and --params {asked.params} name a model", "give one of them")
-    if asked.names_no_model and asked.hours is None and asked.method == "full":
+    if asked.names_no_model and asked.method == "full" and not any(getattr(asked, each) is not None for each in FINDING):
         raise UsageError(
-            "plan needs a MODEL, --params SIZE, or --hours to find one", "tuitrain plan llama-3-8b --gpu h100-80gb"
+            "plan needs a MODEL, --params SIZE, or a budget to find one (--hours, --gpu-hours, --usd, --flop, --tokens)",
+            "tuitrain plan llama-3-8b --gpu h100-80gb",
         )
     if asked.hours is not None and asked.hours <= 0:
         raise UsageError(f"--hours {asked.hours:g}", "a positive time")
@@ -107,8 +113,7 @@ def refuse_contradictions(context: typer.Context, asked: Asked) -> None:
         raise UsageError(
             "--zero all chooses a stage for a MODEL, and there is none", "--zero 3 finds what ZeRO-3 makes room for"
         )
-    if asked.hours is not None and asked.tokens is not None:
-        raise UsageError("both --hours and --tokens set the length", "give one of them")
+    refuse_two_budgets(asked)
     of_config = asked.model is not None and asked.model.endswith(".toml")
     if of_config and (extra := given - OF_A_CONFIG):
         raise UsageError(f"{_options(extra)} and a CONFIG.toml", "set it in the file, or as SECTION.KEY=VALUE")
@@ -127,9 +132,9 @@ def refuse_contradictions(context: typer.Context, asked: Asked) -> None:
     refuse_not_within("--kwh-price", asked.kwh_price, MOST_USD)
 
 
-def request_of(asked: Asked) -> PlanRequest:
+def request_of(asked: Asked, shape: ModelShape | None = None) -> PlanRequest:
     """The question, its ZeRO stage chosen when all were asked for."""
-    return request_for(asked, shape_of(asked), hardware_of(asked))
+    return request_for(asked, shape or shape_of(asked), hardware_of(asked))
 
 
 def request_for(asked: Asked, shape: ModelShape, hardware: Hardware) -> PlanRequest:
@@ -158,7 +163,7 @@ def request_for(asked: Asked, shape: ModelShape, hardware: Hardware) -> PlanRequ
         reference=_reference(asked),
         framework=asked.framework,
         reshard=asked.reshard,
-        tokens=None if asked.tokens is None else count_within("--tokens", asked.tokens, MOST_TOKENS),
+        tokens=tokens_of(asked, shape),
         law=loss_law(asked.law),
         compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
         economy=_economy(asked),
