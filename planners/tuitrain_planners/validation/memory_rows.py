@@ -1,8 +1,8 @@
 """Memory rows: a row becomes a `PlanRequest` and the figure it measured; the memory model answers.
 
 Figures, because tools show different ones: `allocated` (torch.cuda.max_memory_allocated), `reserved` (max_memory_reserved),
-`device` (nvidia-smi, NVML, and tables that do not say), `states` (weights, gradients and optimizer states alone: formulas and
-memory after loading). Values of several devices are sums where the row says `total`.
+`device` (nvidia-smi, NVML, and tables that do not say), `states` (weights, gradients and optimizer states alone: formulas),
+`loaded` (weights alone: after loading). Values of several devices are sums where the row says `total`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,15 @@ OTHER_SIZE: Final = 0.15
 """A preset that differs by more than this share from the memory a row states is taken with the row's."""
 _BYTES: Final = {"gib": 2**30, "mib": 2**20, "gb": 10**9, "mb": 10**6}
 _FRAMEWORKS: Final = (
-    (r"litgpt", ("litgpt", "hf-trainer")),
-    (r"torchtune", ("torchtune", "fsdp2-hf")),
-    (r"torchtitan", ("torchtitan", "fsdp2-native", "fsdp2-hf")),
-    (r"zero paper|zero \(|rajbhandari", ("deepspeed-paper",)),
-    (r"megatron|bigscience|nemo|internevo|korthikanti", ("megatron", "deepspeed-paper")),
+    (r"litgpt", "litgpt"),
+    (r"torchtune", "torchtune"),
+    (r"torchtitan", "torchtitan"),
+    (r"zero paper|zero \(|rajbhandari", "deepspeed-paper"),
+    (r"bigscience|bloom", "megatron-deepspeed"),
+    (r"internevo|internlm", "internevo"),
+    (r"megatron|nemo|korthikanti", "megatron"),
 )
-"""Whose software, by source: the first name that the planner has."""
+"""Whose software, by source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class MemoryRow:
     row: Row
     request: PlanRequest
     figure: str
-    """allocated | reserved | device | states."""
+    """allocated | reserved | device | states | loaded."""
     devices: int
     """Over how many devices the value is summed."""
     scale: float = 1.0
@@ -110,8 +112,10 @@ def memory_row(row: Row, models: Path | None, hardware: Path | None) -> MemoryRo
 def figure_of(row: Row) -> str:
     """Which figure the row's tool shows."""
     metric, notes = row.metric, row.text("notes").lower()
-    if metric in ("model_state_memory", "memory_reserved_after_init"):
+    if metric == "model_state_memory":
         return "states"
+    if metric == "memory_reserved_after_init":
+        return "loaded"
     if metric == "peak_memory_reserved" or "max_memory_reserved" in notes:
         return "reserved"
     return "allocated" if metric == "peak_memory" else "device"
@@ -125,8 +129,11 @@ def _figure(memory: DeviceMemory, figure: str) -> tuple[float, float, float]:
     if figure == "reserved":
         return reserved * low / mid, reserved, reserved * high / mid
     if figure == "states":
-        held = max(_states(terms_by_group(each)) for each in memory.step.phases)
+        held = _states(next(terms_by_group(each) for each in memory.step.phases if each.name == "optimizer"))
         return held, held, held
+    if figure == "loaded":
+        loaded = terms_by_group(memory.step.phases[0])["weights"]
+        return loaded, loaded, loaded * ALLOCATOR_BAND[1]
     return peak * ALLOCATOR_BAND[0], peak, peak * ALLOCATOR_BAND[1]
 
 
@@ -166,7 +173,7 @@ def _hardware(row: Row, presets: Path | None) -> Hardware:
 def _request(row: Row, shape: ModelShape, hardware: Hardware, figure: str) -> PlanRequest:
     seq_len = row.count("seq_len")
     if seq_len is None:
-        if figure != "states":
+        if figure not in ("states", "loaded"):
             raise NotComputableError("the sequence length is not stated")
         seq_len = 1
     layout, name = layout_of(row, seq_len), framework_of(row)
@@ -178,23 +185,28 @@ def _request(row: Row, shape: ModelShape, hardware: Hardware, figure: str) -> Pl
         offload="optimizer" if re.search(r"opt cpu|optimizer offload", row.text("sharding")) else "none",
         attention=attention_of(row), adapter=adapter_of(row), framework=name, precision=_precision(row),
         optimizer=_optimizer(row), recompute=recompute_of(row), loss_head=loss_of(row, name),
+        step_in_backward="in_bwd" in row.text("optimizer").lower(), variable_lengths=_lengths_vary(row),
         compiled=row.text("compile").lower() == "yes",
     )  # fmt: skip
 
 
+def _lengths_vary(row: Row) -> bool:
+    """Whether samples are shorter than the sequence length, each as long as it is."""
+    return bool(re.search(r"truncated to max_length|unpadded|longest sample", row.text("notes")))
+
+
 def framework_of(row: Row) -> str:
     """Whose software: by source, else by how states are sharded."""
-    where, sharding = f"{row.text('source')} {row.text('model')}".lower(), row.text("sharding").lower()
-    if "bloom" in where:
-        where += " megatron"
-    names = next((names for pattern, names in _FRAMEWORKS if re.search(pattern, where)), ())
     if row.metric == "model_state_memory":
-        names = ("deepspeed-paper",)
-    elif not names and "deepspeed" in sharding:
-        names = ("deepspeed", "deepspeed-paper")
-    elif not names and "megatron" in sharding:
-        names = ("megatron", "deepspeed-paper")
-    return _known((*names, "hf-trainer"), FRAMEWORKS, "software", where)
+        return "deepspeed-paper"
+    where, sharding = row.text("source").lower(), row.text("sharding").lower()
+    if (named := next((name for pattern, name in _FRAMEWORKS if re.search(pattern, where)), None)) is not None:
+        return named
+    if "deepspeed" in sharding:
+        return "deepspeed"
+    if "megatron" in sharding:
+        return "megatron"
+    return "ms-swift" if "swift" in where else "hf-trainer"
 
 
 def _precision(row: Row) -> str:
@@ -209,9 +221,9 @@ def _precision(row: Row) -> str:
 
 
 _OPTIMIZERS: Final = (
-    (r"paged.*8", ("paged-adamw-8bit", "adamw-8bit")),
+    (r"paged.*8", ("adamw-paged-8bit",)),
     (r"8bit|8-bit", ("adamw-8bit",)),
-    (r"paged", ("paged-adamw", "adamw-paged", "adamw")),
+    (r"paged", ("adamw-paged",)),
     (r"adafactor", ("adafactor",)),
     (r"sgd", ("sgd",)),
     (r"muon", ("muon",)),
