@@ -7,7 +7,10 @@ import importlib
 import subprocess
 import sys
 
-NAMES = ("startup", "plan_startup", "dashboard_paint", "loss_head", "train_speed", "compile_gain", "memory", "mfu", "quality")
+NAMES = (
+    "startup", "plan_startup", "plan_form", "dashboard_paint", "loss_head", "train_speed", "compile_gain", "memory", "mfu",
+    "quality",
+)  # fmt: skip
 
 
 def main() -> int:

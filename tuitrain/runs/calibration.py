@@ -42,6 +42,19 @@ def measured_hardware(
     if facts is None or fresh:
         facts = _measure(device, precision, threads)
         _store_or_explain(lambda document: _section(document, "rates").update({key: facts}))
+    return _hardware(machine, key, facts, device=device, precision=precision, corrections=corrections)
+
+
+def known_hardware(machine: Machine, *, device: str, precision: str, threads: int) -> Hardware | None:
+    """This machine as it was measured before; None when it never was. Measures nothing: a look into one file."""
+    key = machine_key(machine, device=device, precision=precision, threads=threads)
+    facts = _known("rates").get(key)
+    return None if facts is None else _hardware(machine, key, facts, device=device, precision=precision)
+
+
+def _hardware(
+    machine: Machine, key: str, facts: dict[str, Any], *, device: str, precision: str, corrections: bool = True
+) -> Hardware:
     gpu = machine.gpus[0] if device == "cuda" and machine.gpus else None
     dtype = {"fp32": "fp32", "fp16-mixed": "fp16"}.get(precision, "bf16")
     hardware = measured(
