@@ -1,8 +1,8 @@
 """Memory rows: a row becomes a `PlanRequest` and the figure it measured; the memory model answers.
 
 Figures, because tools show different ones: `allocated` (torch.cuda.max_memory_allocated), `reserved` (max_memory_reserved),
-`device` (nvidia-smi, NVML, and tables that do not say), `states` (weights, gradients and optimizer states alone: formulas and
-memory after loading). Values of several devices are sums where the row says `total`.
+`device` (nvidia-smi, NVML, and tables that do not say), `states` (weights, gradients and optimizer states alone: formulas),
+`loaded` (weights alone, after loading). Values of several devices are sums where the row says `total`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class MemoryRow:
     row: Row
     request: PlanRequest
     figure: str
-    """allocated | reserved | device | states."""
+    """allocated | reserved | device | states | loaded."""
     devices: int
     """Over how many devices the value is summed."""
     scale: float = 1.0
@@ -114,8 +114,10 @@ def memory_row(row: Row, models: Path | None, hardware: Path | None) -> MemoryRo
 def figure_of(row: Row) -> str:
     """Which figure the row's tool shows."""
     metric, notes = row.metric, row.text("notes").lower()
-    if metric in ("model_state_memory", "memory_reserved_after_init"):
+    if metric == "model_state_memory":
         return "states"
+    if metric == "memory_reserved_after_init":
+        return "loaded"
     if metric == "peak_memory_reserved" or "max_memory_reserved" in notes:
         return "reserved"
     return "allocated" if metric == "peak_memory" else "device"
@@ -131,6 +133,9 @@ def _figure(memory: DeviceMemory, figure: str) -> tuple[float, float, float]:
     if figure == "states":
         held = min(_states(terms_by_group(each)) for each in memory.step.phases if each.name == "optimizer")
         return held, held, held
+    if figure == "loaded":
+        loaded = terms_by_group(memory.step.phases[0])["weights"]
+        return loaded, loaded, loaded * ALLOCATOR_BAND[1]
     return peak * ALLOCATOR_BAND[0], peak, peak * ALLOCATOR_BAND[1]
 
 
@@ -170,7 +175,7 @@ def _hardware(row: Row, presets: Path | None) -> Hardware:
 def _request(row: Row, shape: ModelShape, hardware: Hardware, figure: str) -> PlanRequest:
     seq_len = row.count("seq_len")
     if seq_len is None:
-        if figure != "states":
+        if figure not in ("states", "loaded"):
             raise NotComputableError("the sequence length is not stated")
         seq_len = 1
     layout, name = layout_of(row, seq_len), framework_of(row)
