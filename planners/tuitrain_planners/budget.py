@@ -14,12 +14,11 @@ from typing import Final
 
 from tuitrain_planners.dial import by_depth
 from tuitrain_planners.errors import PlanError
-from tuitrain_planners.plan import Plan, communication, plan
-from tuitrain_planners.precision import recipe
+from tuitrain_planners.plan import Plan, plan
 from tuitrain_planners.quantity import Quantity, derived, given
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.shapes import ModelShape
-from tuitrain_planners.throughput import token_s, training_rate
+from tuitrain_planners.throughput import step_seconds
 from tuitrain_planners.units import format_bytes, format_count, format_duration, format_value
 
 DEFAULT_DEPTHS: Final = tuple(range(1, 33))
@@ -63,12 +62,11 @@ class Budget:
 
 def tokens_for(request: PlanRequest, seconds: float) -> Quantity:
     """Tokens the time affords at the middle rate, rounded down to whole steps. The request's own length plays no part."""
-    rate = training_rate(request.hardware, request.shape.hidden_size, recipe(request.precision), compiled=request.compiled)
-    each, per_step = token_s(request.shape, request.seq_len, rate, request.recompute), request.tokens_per_step()
-    dp, time, send = request.mesh.devices, given("time budget", seconds, "s"), communication(request)
-    value = int(seconds / max(each.value * per_step.value / dp, send.value)) * per_step.value
-    formula = "floor(time / max(token_s * per_step / dp, send)) * per_step"
-    return derived("affordable tokens", value, "tokens", formula, time=time, dp=dp, token_s=each, per_step=per_step, send=send)
+    step, per_step, time = step_seconds(request), request.tokens_per_step(), given("time budget", seconds, "s")
+    value = int(seconds / step.value) * per_step.value
+    return derived(
+        "affordable tokens", value, "tokens", "floor(time / step) * per_step", time=time, step=step, per_step=per_step
+    )
 
 
 def depth_candidates(

@@ -1,76 +1,173 @@
-"""What data-parallel ranks send each other in a step, and how long that takes.
+"""What devices send each other in a step, along each axis of the mesh, and how long that takes.
 
-    stage   per optimizer step                          per micro-step, between ranks that share states
+Data axis, over the ranks that share states (Rajbhandari et al. 2019, section 7):
+
+    stage   per optimizer step                          per micro-step
     0       all-reduce of the gradients                 -
     1       the same, all-gather of the new weights     -
     2       -                                           all-gather of the weights once, reduce-scatter of the gradients
     3       -                                           all-gather twice (once without resharding), reduce-scatter
 
-A ring sends (n - 1) / n of the data per all-gather or reduce-scatter, twice that per all-reduce (Rajbhandari et al. 2019,
-section 7). Sums over ranks are in 32 bits, or in 16 where states are. Full recomputation gathers nothing more when the
-recomputed unit is the gathered one.
+Tensor axis (Korthikanti et al. 2022, section 4.2): per layer and micro-batch two all-reduces of s b h forward and two backward,
+or as many all-gathers and reduce-scatters of the same bytes. Expert axis: four all-to-alls of the routed tokens. Context axis:
+keys and values once around the ring forward, twice backward. Pipeline: the residual stream to the next stage and back.
 
-Validity: bandwidth only, no latency, all of it hidden behind computation up to the length of that (the measured utilisation of
-real runs, which speeds start from, already holds what is not hidden within a node).
+A ring sends (n - 1) / n of the data per all-gather or reduce-scatter, twice that per all-reduce. A group whose neighbours sit
+in one machine shares the network cards of all of them: its ring leaves a machine once, over as many cards as it has members.
+
+Validity: bandwidth, and a fixed latency on the tensor axis. How much of it computing hides is `step_time`'s business.
 """
 
 from __future__ import annotations
 
+from tuitrain_planners.efficiency import FIT, PUBLISHED, Efficiency
 from tuitrain_planners.hardware import Hardware
 from tuitrain_planners.memory.sharding import REDUCE_BYTES, Sharding
 from tuitrain_planners.parameters import count_parameters
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.workload import NODE_DEVICES, Workload
 
-LINK_EFFICIENCY = 0.75
-"""Share of a link's bandwidth that collectives reach."""
-NODE_DEVICES = 8
-"""Devices that share the fast links of one machine."""
 FALLBACK_LINK_BYTES_PER_S = 16e9
 FALLBACK_NETWORK_BYTES_PER_S = 3.125e9
 
 
-def sent_bytes(shape: ModelShape, precision: Precision, sharding: Sharding, *, micro_steps: int) -> Quantity:
-    """Bytes one rank sends per optimizer step."""
-    n, p = sharding.ranks, count_parameters(shape)
+def sent_bytes(
+    shape: ModelShape,
+    precision: Precision,
+    sharding: Sharding,
+    *,
+    micro_steps: int,
+    parameters: Quantity | None = None,
+    trained: Quantity | None = None,
+) -> Quantity:
+    """Bytes one rank sends along the data axis per optimizer step: of `parameters` where it holds only a part, gradients of
+    `trained` where not all of them are."""
+    n, held = sharding.ranks, count_parameters(shape) if parameters is None else parameters
+    moving = held if trained is None else trained
     if n == 1:
         return given("bytes sent per step", 0, "bytes", "definition")
     states = sharding.framework.states(precision)
     wide = states.matrix.grad if sharding.framework.sixteen_bit_states else REDUCE_BYTES
 
-    def part(name: str, times: int, each: int, repeats: int = 1) -> Quantity:
+    def part(name: str, p: Quantity, times: int, each: int, repeats: int = 1) -> Quantity:
         value = repeats * times * (n - 1) / n * each * p.value
         return derived(
             name, value, "bytes", "m * times * (n - 1) / n * each * N", "zero2019", m=repeats, times=times, n=n, each=each, N=p
         )
 
     if sharding.stage < 2:
-        parts = [part("all-reduce of gradients", 2, wide)]
+        parts = [part("all-reduce of gradients", moving, 2, wide)]
         if sharding.stage == 1:
-            parts.append(part("all-gather of new weights", 1, states.matrix.weight))
+            parts.append(part("all-gather of new weights", moving, 1, states.matrix.weight))
         return total("bytes sent per step", parts)
     gathers = 1 if sharding.keeps_gathered else 2
     return total(
         "bytes sent per step",
         (
-            part("all-gather of weights", gathers, precision.compute_bytes, micro_steps),
-            part("reduce-scatter of gradients", 1, wide, micro_steps),
+            part("all-gather of weights", held, gathers, precision.compute_bytes, micro_steps),
+            part("reduce-scatter of gradients", moving, 1, wide, micro_steps),
         ),
     )
 
 
-def communication_s(sent: Quantity, hardware: Hardware, ranks: int) -> Quantity:
-    """Seconds a step's communication takes, hidden or not."""
+def communication_s(
+    sent: Quantity,
+    hardware: Hardware,
+    ranks: int,
+    *,
+    stride: int = 1,
+    node_devices: int = NODE_DEVICES,
+    constants: Efficiency = PUBLISHED,
+) -> Quantity:
+    """Seconds the data axis takes, hidden or not. `stride`: devices between neighbours of the group."""
     if not sent.value:
         return given("communication", 0, "s", "definition")
-    within, across = _link(hardware), _network(hardware)
-    slowest = across if ranks > NODE_DEVICES else within
-    efficiency = given(
-        "share of the link that collectives reach", LINK_EFFICIENCY, source="assumption: 0.7 to 0.8 with NCCL on large messages"
+    link = group_link(hardware, ranks, stride=stride, node_devices=node_devices)
+    share = link_share(constants)
+    value = sent.value / (link.value * share.value)
+    return derived("communication", value, "s", "sent / (link * share)", sent=sent, link=link, share=share)
+
+
+def link_share(constants: Efficiency) -> Quantity:
+    """Share of a link's bandwidth that collectives reach."""
+    return given(
+        "share of the link that collectives reach", constants.link, "", "assumption: 0.7 to 0.8 with NCCL on large messages"
     )
-    value = sent.value / (slowest.value * efficiency.value)
-    return derived("communication", value, "s", "sent / (link * share)", sent=sent, link=slowest, share=efficiency)
+
+
+def group_link(hardware: Hardware, ranks: int, *, stride: int = 1, node_devices: int = NODE_DEVICES) -> Quantity:
+    """Bandwidth of the slowest link a ring over `ranks` devices crosses, one direction."""
+    within = _link(hardware)
+    if ranks * stride <= node_devices:
+        return within
+    network = _network(hardware)
+    members = max(1, min(node_devices // stride, ranks))
+    value = min(within.value, members * network.value)
+    return derived(
+        "link of the group", value, "bytes/s", "min(link, members * network)", link=within, members=members, network=network
+    )
+
+
+def tensor_s(work: Workload, constants: Efficiency) -> Quantity:
+    """Seconds one layer's tensor-parallel collectives take per micro-batch; they stand in the way of the next product."""
+    t, mesh = work.mesh.tp, work.mesh
+    if t == 1:
+        return given("tensor-parallel collectives", 0, "s", "definition")
+    times = 4 + 2 * work.again
+    link, share = group_link(work.hardware, t, node_devices=work.node_devices), link_share(constants)
+    latency = given("latency of a collective", constants.latency_s, "s", FIT)
+    c, h = work.precision.compute_bytes, work.shape.hidden_size
+    value = times * (2 * (t - 1) / t * work.tokens * h * c / (link.value * share.value) + latency.value)
+    return derived(
+        "tensor-parallel collectives", value, "s", "times * (2 * (tp - 1) / tp * m * h * c / (link * share) + latency)",
+        "korthikanti2022", times=times, tp=mesh.tp, m=work.tokens, h=h, c=c, link=link, share=share, latency=latency,
+    )  # fmt: skip
+
+
+def expert_s(work: Workload, constants: Efficiency) -> Quantity:
+    """Seconds one layer's all-to-alls take per micro-batch."""
+    moe, e = work.shape.experts, work.mesh.ep
+    if moe is None or e == 1:
+        return given("all-to-all of routed tokens", 0, "s", "definition")
+    inside, share = e * work.mesh.tp <= work.node_devices, link_share(constants)
+    link = _link(work.hardware) if inside else _network(work.hardware)
+    c, h = work.precision.compute_bytes, work.shape.hidden_size
+    value = 4 * (e - 1) / e * work.tokens / work.mesh.tp * moe.per_token * h * c / (link.value * share.value)
+    return derived(
+        "all-to-all of routed tokens", value, "s", "4 * (ep - 1) / ep * m / tp * visits * h * c / (link * share)",
+        ep=e, m=work.tokens, tp=work.mesh.tp, visits=moe.per_token, h=h, c=c, link=link, share=share,
+    )  # fmt: skip
+
+
+def context_s(work: Workload, constants: Efficiency) -> Quantity:
+    """Seconds one layer's keys and values take around the ring per micro-batch."""
+    n = work.mesh.cp
+    if n == 1:
+        return given("ring of keys and values", 0, "s", "definition")
+    link, share = group_link(work.hardware, n, stride=work.mesh.tp, node_devices=work.node_devices), link_share(constants)
+    c, kv = work.precision.compute_bytes, work.shape.kv_size
+    value = 3 * (n - 1) * work.tokens * 2 * kv / work.mesh.tp * c / (link.value * share.value)
+    return derived(
+        "ring of keys and values", value, "s", "3 * (cp - 1) * m * 2 * k * d / tp * c / (link * share)",
+        cp=n, m=work.tokens, k=work.shape.num_kv_heads, d=work.shape.head_dim, tp=work.mesh.tp, c=c, link=link, share=share,
+    )  # fmt: skip
+
+
+def pipeline_s(work: Workload, constants: Efficiency) -> Quantity:
+    """Seconds a stage spends per micro-batch handing the residual stream on and its gradient back."""
+    mesh = work.mesh
+    if mesh.pp == 1:
+        return given("stage to stage", 0, "s", "definition")
+    inside, share = mesh.pp * mesh.dp * mesh.cp * mesh.tp <= work.node_devices, link_share(constants)
+    link = _link(work.hardware) if inside else _network(work.hardware)
+    c, h = work.precision.compute_bytes, work.shape.hidden_size
+    value = 2 * mesh.vp * work.tokens * h * c / mesh.tp / (link.value * share.value)
+    return derived(
+        "stage to stage", value, "s", "2 * vp * m * h * c / tp / (link * share)", "megatron2021",
+        vp=mesh.vp, m=work.tokens, h=h, c=c, tp=mesh.tp, link=link, share=share,
+    )  # fmt: skip
 
 
 def _link(hardware: Hardware) -> Quantity:

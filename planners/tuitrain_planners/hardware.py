@@ -16,7 +16,7 @@ from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import CONVENTIONS, DEFAULT_CONVENTION
 from tuitrain_planners.quantity import Quantity, derived, given
 
-DTYPES: Final = ("fp32", "tf32", "bf16", "fp16", "fp8")
+DTYPES: Final = ("fp32", "tf32", "bf16", "fp16", "fp8", "fp4")
 Price: TypeAlias = float | tuple[float, float, float]
 """USD per hour: one, or low, mid and high."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from tuitrain_planners.carbon import embodied_kg_co2e, kg_co2e
-from tuitrain_planners.communication import communication_s, sent_bytes
 from tuitrain_planners.cost import gpu_hours, usd
 from tuitrain_planners.energy import kwh
 from tuitrain_planners.flops import by_convention, flop_per_token
@@ -19,13 +19,15 @@ from tuitrain_planners.goodput import Goodput, goodput
 from tuitrain_planners.grid import by_stage
 from tuitrain_planners.memory.device import DeviceMemory
 from tuitrain_planners.parameters import count_parameters
-from tuitrain_planners.precision import recipe
 from tuitrain_planners.quantity import Band, Quantity, derived
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_by_fit, training_verdict
 from tuitrain_planners.storage import Storage, storage
 from tuitrain_planners.throughput import Throughput, throughput
 from tuitrain_planners.units import format_bytes, format_count
+
+WAITING_TOLD: Final = 0.3
+"""Share of a step spent waiting for communication from which on a warning says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,26 +77,14 @@ class Plan:
 
 def plan(request: PlanRequest) -> Plan:
     """All figures of one run."""
-    shape, precision, hardware = request.shape, recipe(request.precision), request.hardware
+    shape, hardware = request.shape, request.hardware
     parameters, per_step = count_parameters(shape), request.tokens_per_step()
     optimal = optimal_length(request, parameters)
     tokens = planned_length(request, per_step, optimal)
     steps = request.steps or math.ceil(tokens.value / per_step.value)
     stages = by_stage(request)
     memory = stages[request.sharding().stage]
-    speed = throughput(
-        shape,
-        seq_len=request.seq_len,
-        tokens_per_step=per_step,
-        steps=steps,
-        hardware=hardware,
-        precision=precision,
-        recompute=request.recompute,
-        compiled=request.compiled,
-        devices=request.mesh.devices,
-        communication=communication(request),
-        mfu_convention=request.convention,
-    )
+    speed = throughput(request, tokens_per_step=per_step, steps=steps)
     hours = gpu_hours(speed.duration_s, request.mesh.devices)
     energy = kwh(hours, hardware, request.economy)
     flop = flop_per_token(shape, request.seq_len, request.convention)
@@ -137,13 +127,6 @@ def plan(request: PlanRequest) -> Plan:
     )
 
 
-def communication(request: PlanRequest) -> Quantity:
-    """Seconds per step that the devices of a request send, hidden behind computation or not."""
-    sharding = request.sharding()
-    sent = sent_bytes(request.shape, recipe(request.precision), sharding, micro_steps=request.grad_accum)
-    return communication_s(sent, request.hardware, sharding.ranks)
-
-
 def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Throughput) -> Iterator[str]:
     if memory.verdict != "fits":
         high, mid = format_bytes(memory.device_bytes.high.value), format_bytes(memory.device_bytes.mid.value)
@@ -153,9 +136,9 @@ def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Through
         )
     if speed.rate.warning:
         yield f"speed: {speed.rate.warning}"
-    if (send := speed.communication_s.value) >= speed.step_s.value > 0:
+    if (wait := speed.waiting_s.value) > WAITING_TOLD * speed.step_s.value:
         yield (
-            f"speed: {send:.3g} s of communication per step take longer than computing; "
+            f"speed: {wait:.3g} s of every step wait for communication; "
             "a larger batch per device, a lower ZeRO stage or faster links help"
         )
     shape = request.shape

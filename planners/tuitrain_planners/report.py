@@ -175,9 +175,8 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     peak, shape = memory.step.peak_phase, request.shape
     terms = ", ".join(f"{name} {format_bytes(value)}" for name, value in terms_by_group(peak).items() if value)
     mfu = "" if speed.mfu is None else f", MFU {speed.mfu.value:.0%} ({request.convention})"
-    sent = "" if not speed.communication_s.value else f" ({_show(speed.communication_s)} of communication hidden in it)"
-    if sent and speed.communication_s.value >= speed.step_s.value:
-        sent = ", all of it communication"
+    send, wait = speed.communication_s, speed.waiting_s
+    sent = "" if not send.value else f" ({_show(send)} of communication, {_show(wait)} of it not hidden)"
     fits = ", ".join(f"{name} {format_count(each.value)}" for name, each in plan.optimal_by_fit.items())
     batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch} x accumulate {request.grad_accum}"
     batch += f" x devices {request.mesh.devices}"

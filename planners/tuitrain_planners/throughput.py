@@ -1,13 +1,13 @@
-"""Step time, tokens per second, hours and utilisation, from FLOP and a rate that is measured or assumed.
+"""Step time, tokens per second, hours and utilisation.
 
-Training time is all arithmetic on matrix products here: executed FLOP / rate. Evaluation, checkpoints, data loading and
-compilation come on top; communication between devices is in `communication`. The rate is a band:
+* A measured device: executed FLOP / its curve by width, times what compiling gains at that width when the run compiles, give or
+  take MEASURED_SPREAD (what repeated probes differ by on a busy machine) or the spread of the gain. Communication is hidden
+  behind computation as long as that takes longer.
+* A device known from its datasheet: `step_time`, give or take what published runs lie off it.
+* A peak and no memory bandwidth: peak x MFU prior.
 
-* measured device: its eager curve by width, times what compiling gains at that width when the run compiles, give or take
-  MEASURED_SPREAD (what repeated probes differ by on a busy machine) or the spread of the gain;
-* datasheet device: peak x MFU prior, low / mid / high.
-
-MFU is FLOP per token x tokens per second / peak (Chowdhery et al. 2022, appendix B), always with its FLOP convention named.
+Evaluation, checkpoints, data loading and compilation come on top. MFU is FLOP per token x tokens per second / peak (Chowdhery
+et al. 2022, appendix B), always with its FLOP convention named.
 """
 
 from __future__ import annotations
@@ -15,17 +15,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from tuitrain_planners.communication import communication_s, sent_bytes
+from tuitrain_planners.efficiency import generation_name
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import executed_flop_per_token, flop_per_token
+from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware, interpolated_gain, interpolated_rate
-from tuitrain_planners.precision import Precision
+from tuitrain_planners.precision import Precision, recipe
 from tuitrain_planners.quantity import Band, Quantity, derived, given
+from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.step_time import step_time
+from tuitrain_planners.workload import Workload
 
 MEASURED_SPREAD: Final = 0.10
 """Share by which a measured rate may be off either way."""
-
-
+MODEL_SPREAD: Final = 0.20
+"""Share by which the time model may be off either way: nine of ten published runs, fitted or held out, lie within."""
+UNKNOWN_SPREAD: Final = 0.40
+"""The same on a generation no run was published for."""
 NO_COMMUNICATION: Final = given("communication", 0, "s", "definition")
 
 
@@ -52,7 +60,53 @@ class Throughput:
     mfu: Quantity | None
     """None when the peak is unknown."""
     communication_s: Quantity = NO_COMMUNICATION
-    """Per step, hidden or not."""
+    """Along the data axis, per step, hidden or not."""
+    waiting_s: Quantity = NO_COMMUNICATION
+    """What of it computing does not hide."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Steps:
+    """Seconds of one step."""
+
+    band: Band
+    rate: Rate
+    communication_s: Quantity
+    waiting_s: Quantity
+
+
+def is_modelled(hardware: Hardware, precision: Precision) -> bool:
+    """Whether `step_time` can tell a device's speed: nobody measured it, and its datasheet is complete."""
+    if hardware.kind != "gpu" or hardware.rates:
+        return False
+    return hardware.memory_bandwidth_bytes_per_s is not None and hardware.peak(precision.peak_dtype) is not None
+
+
+def workload(request: PlanRequest) -> Workload:
+    """What a request asks of a device."""
+    fused = framework(request.framework).fused_norms
+    again = 1.0 if request.recompute == "full" else 0.0
+    return Workload(
+        shape=request.shape,
+        hardware=request.hardware,
+        seq_len=request.seq_len,
+        micro_batch=request.micro_batch,
+        micro_steps=request.grad_accum,
+        mesh=request.mesh,
+        precision=recipe(request.precision),
+        sharding=request.sharding(),
+        attention=request.attention,
+        software="compiled" if request.compiled else "fused" if fused else "eager",
+        again=again,
+        # Written-out scores are what selective recomputation was made for (Korthikanti et al. 2022, section 5).
+        attention_again=1.0 if request.recompute == "selective" and request.attention == "naive" else again,
+        adapter=request.adapter,
+    )
+
+
+def step_seconds(request: PlanRequest) -> Quantity:
+    """Middle estimate of one optimizer step."""
+    return _steps(request).band.mid
 
 
 def training_rate(hardware: Hardware, hidden_size: int, precision: Precision, *, compiled: bool = False) -> Rate:
@@ -106,71 +160,108 @@ def _measured_rate(hardware: Hardware, hidden_size: int, *, compiled: bool) -> R
     return Rate(band=Band(low=low, mid=mid, high=high), convention=hardware.rates_convention, warning=warning)
 
 
-def token_s(shape: ModelShape, seq_len: int, rate: Rate, recompute: str = "none") -> Quantity:
-    """Seconds one device needs per trained token, at the middle rate."""
-    flop = executed_flop_per_token(shape, seq_len, recompute, rate.convention)
-    return derived("time per token", flop.value / rate.band.mid.value, "s", "flop / rate", flop=flop, rate=rate.band.mid)
+def throughput(request: PlanRequest, *, tokens_per_step: Quantity, steps: int) -> Throughput:
+    """Times of a whole run of `steps` optimizer steps."""
+    made = _steps(request)
+    step_s = made.band.mid
 
+    def duration(name: str, each: Quantity) -> Quantity:
+        return derived(f"duration, {name}", each.value * steps, "s", "steps * step", steps=steps, step=each)
 
-def throughput(
-    shape: ModelShape,
-    *,
-    seq_len: int,
-    tokens_per_step: Quantity,
-    steps: int,
-    hardware: Hardware,
-    precision: Precision,
-    recompute: str = "none",
-    compiled: bool = False,
-    devices: int = 1,
-    communication: Quantity = NO_COMMUNICATION,
-    mfu_convention: str = "causal",
-) -> Throughput:
-    """Times of a whole run on `devices` equal devices. Communication is hidden behind computation as long as that takes
-    longer."""
-    rate = training_rate(hardware, shape.hidden_size, precision, compiled=compiled)
-    per_token = executed_flop_per_token(shape, seq_len, recompute, rate.convention)
-
-    def step_time(name: str, flop_per_s: Quantity) -> Quantity:
-        computing = derived(
-            name if not communication.value else f"computation, {name}",
-            per_token.value * tokens_per_step.value / (flop_per_s.value * devices),
-            "s",
-            "flop * tokens / (rate * n)",
-            flop=per_token,
-            tokens=tokens_per_step,
-            rate=flop_per_s,
-            n=devices,
-        )
-        if not communication.value:
-            return computing
-        longer = max(computing.value, communication.value)
-        return derived(name, longer, "s", "max(compute, send)", compute=computing, send=communication)
-
-    def duration(name: str, step_s: Quantity) -> Quantity:
-        return derived(f"duration, {name}", step_s.value * steps, "s", "steps * step", steps=steps, step=step_s)
-
-    step_s = step_time("step time", rate.band.mid)
     tokens_per_s = derived(
         "throughput", tokens_per_step.value / step_s.value, "tokens/s", "tokens / step", tokens=tokens_per_step, step=step_s
     )
+    peak = request.hardware.peak(recipe(request.precision).peak_dtype)
     return Throughput(
-        rate=rate,
+        rate=made.rate,
         step_s=step_s,
         tokens_per_s=tokens_per_s,
-        duration_s=Band(
-            low=duration("low", step_time("step time at the high rate", rate.band.high)),
-            mid=duration("mid", step_s),
-            high=duration("high", step_time("step time at the low rate", rate.band.low)),
-        ),
-        communication_s=communication,
-        mfu=_mfu(shape, seq_len, tokens_per_s, hardware.peak(precision.peak_dtype), devices, mfu_convention),
+        duration_s=Band(low=duration("low", made.band.low), mid=duration("mid", step_s), high=duration("high", made.band.high)),
+        communication_s=made.communication_s,
+        waiting_s=made.waiting_s,
+        mfu=mfu(request.shape, request.seq_len, tokens_per_s, peak, request.mesh.devices, request.convention),
     )
 
 
-def _mfu(
+def _steps(request: PlanRequest) -> _Steps:
+    modelled = is_modelled(request.hardware, recipe(request.precision))
+    return _modelled_steps(request) if modelled else _rated_steps(request)
+
+
+def _modelled_steps(request: PlanRequest) -> _Steps:
+    made = step_time(workload(request))
+    generation = generation_name(request.hardware)
+    share = UNKNOWN_SPREAD if generation == "other" else MODEL_SPREAD
+    spread = given("spread of published runs around the model", share, source="measured: see planners/README.md")
+    mid = made.step_s
+    low, high = (
+        derived(f"step time, {name}", mid.value * (1 + sign * share), "s", f"step * (1 {mark} spread)", step=mid, spread=spread)
+        for sign, mark, name in ((-1, "-", "low"), (1, "+", "high"))
+    )
+    flop = executed_flop_per_token(request.shape, request.seq_len, request.recompute)
+    tokens, n = request.tokens_per_step(), request.mesh.devices
+    rates = [
+        derived(
+            f"training rate, {name}", flop.value * tokens.value / (step.value * n), "FLOP/s", "flop * tokens / (step * n)",
+            flop=flop, tokens=tokens, step=step, n=n,
+        )
+        for name, step in (("low", high), ("mid", mid), ("high", low))
+    ]  # fmt: skip
+    warning = f"no training run was published for {request.hardware.name}; its speed is assumed"
+    return _Steps(
+        band=Band(low=low, mid=mid, high=high),
+        rate=Rate(
+            band=Band(low=rates[0], mid=rates[1], high=rates[2]),
+            convention="causal",
+            warning=warning if generation == "other" else "",
+        ),
+        communication_s=made.communication_s,
+        waiting_s=made.exposed_s,
+    )
+
+
+def _rated_steps(request: PlanRequest) -> _Steps:
+    """FLOP over a rate; all devices compute, and communication hides behind that."""
+    precision, sharding = recipe(request.precision), request.sharding()
+    rate = training_rate(request.hardware, request.shape.hidden_size, precision, compiled=request.compiled)
+    flop = executed_flop_per_token(request.shape, request.seq_len, request.recompute, rate.convention)
+    tokens, n = request.tokens_per_step(), request.mesh.devices
+    sent = sent_bytes(request.shape, precision, sharding, micro_steps=request.grad_accum)
+    send = communication_s(sent, request.hardware, sharding.ranks, stride=request.mesh.tp)
+
+    def step(name: str, flop_per_s: Quantity) -> tuple[Quantity, Quantity]:
+        computing = derived(
+            name if not send.value else f"computation, {name}", flop.value * tokens.value / (flop_per_s.value * n), "s",
+            "flop * tokens / (rate * n)", flop=flop, tokens=tokens, rate=flop_per_s, n=n,
+        )  # fmt: skip
+        if not send.value:
+            return computing, computing
+        longer = max(computing.value, send.value)
+        return derived(name, longer, "s", "max(compute, send)", compute=computing, send=send), computing
+
+    mid, computing = step("step time", rate.band.mid)
+    waiting = NO_COMMUNICATION
+    if send.value:
+        waiting = derived(
+            "communication, not hidden", max(send.value - computing.value, 0), "s", "max(send - compute, 0)", send=send,
+            compute=computing,
+        )  # fmt: skip
+    return _Steps(
+        band=Band(
+            low=step("step time at the high rate", rate.band.high)[0],
+            mid=mid,
+            high=step("step time at the low rate", rate.band.low)[0],
+        ),
+        rate=rate,
+        communication_s=send,
+        waiting_s=waiting,
+    )
+
+
+def mfu(
     shape: ModelShape, seq_len: int, tokens_per_s: Quantity, peak: Quantity | None, devices: int, convention: str
 ) -> Quantity | None:
+    """Model FLOP utilisation in a named convention; None where the peak is unknown."""
     if peak is None:
         return None
     flop = flop_per_token(shape, seq_len, convention)
