@@ -40,6 +40,9 @@ from tuitrain_planners.scaling import (
     predicted_loss,
     training_verdict,
 )
+from tuitrain_planners.search import Found, Ranked, Rejected, search
+from tuitrain_planners.search_layouts import Bounds, Layout, candidates
+from tuitrain_planners.search_remedies import Remedy, remedies
 from tuitrain_planners.shapes import ModelShape, native_gap
 from tuitrain_planners.sources import BIBLIOGRAPHY, Source
 from tuitrain_planners.storage import Host, Storage
@@ -74,17 +77,20 @@ __all__ = [
     "RECIPES",
     "Adapter",
     "Band",
+    "Bounds",
     "Budget",
     "Candidate",
     "CompileGain",
     "DeviceMemory",
     "Economy",
     "Experts",
+    "Found",
     "Framework",
     "Goodput",
     "Hardware",
     "Host",
     "LatentAttention",
+    "Layout",
     "LossLaw",
     "Mesh",
     "MfuPrior",
@@ -95,8 +101,11 @@ __all__ = [
     "PlanRequest",
     "Precision",
     "Quantity",
+    "Ranked",
     "Rate",
+    "Rejected",
     "Reliability",
+    "Remedy",
     "SlidingWindow",
     "Source",
     "StepMemory",
@@ -111,6 +120,7 @@ __all__ = [
     "by_parameters",
     "by_precision",
     "by_stage",
+    "candidates",
     "compute_optimal",
     "count_parameters",
     "depth_candidates",
@@ -150,6 +160,8 @@ __all__ = [
     "predicted_loss",
     "preset_names",
     "recipe",
+    "remedies",
+    "search",
     "shape_from_hf",
     "step_memory",
     "to_dict",

@@ -11,7 +11,7 @@ Validity: as far as memory and time models reach; the loss head's own time is no
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -74,7 +74,7 @@ class Found:
     best: tuple[Ranked, ...]
     """Fastest first. When nothing fits for certain, what is tight; empty when nothing does."""
     rejected: tuple[Rejected, ...]
-    """Faster layouts that do not fit, nearest first, and then what was ruled out by divisibility."""
+    """Layouts that do not fit, those first that would be faster, nearest first; then what was ruled out by divisibility."""
     counted: int
     """Layouts whose memory was computed: all that multiply up."""
     fitting: int
@@ -86,7 +86,7 @@ class Found:
 
 
 _Entry: TypeAlias = tuple[float, tuple[int, ...], float, int, Layout]
-"""Seconds or their bound, moving parts and which choice of precision, bytes, and a number so that layouts are never compared."""
+"""Seconds or their bound, moving parts and which choice of precision, bytes; a number, so that layouts are never compared."""
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ class _Sorted:
 
 
 def search(request: PlanRequest, global_batch: int | None = None, *, bounds: Bounds = OPEN, keep: int = SHOWN) -> Found:
-    """Layouts of the request's devices at `global_batch` sequences (default: the request's own). PlanError when none divides."""
+    """Layouts of the request's devices at `global_batch` sequences (default: its own). PlanError when none divides."""
     if global_batch is None:
         global_batch = request.mesh.dp * request.micro_batch * request.grad_accum
     ruled, times, devices = Ruled(), TimeTable(request), request.mesh.devices
@@ -184,18 +184,20 @@ def _ranked(request: PlanRequest, layout: Layout) -> Ranked:
     )
 
 
-def _nearest(made: _Sorted, times: TimeTable, limit: float | None, keep: int) -> Iterator[Rejected]:
-    """Misses that would be faster than the best, nearest first; the nearest of all when there is no best."""
-    found = 0
+def _nearest(made: _Sorted, times: TimeTable, limit: float | None, keep: int) -> list[Rejected]:
+    """The nearest misses: first those that would be faster than the best, then the others."""
+    faster: list[Rejected] = []
+    others: list[Rejected] = []
     for missing, layout, phase, tight in sorted(made.near.values(), key=lambda each: each[0])[:NEAREST_ASKED]:
-        if found == keep:
-            return
-        seconds = times.step_s(layout)
-        if limit is None or seconds < limit:
-            found += 1
-            yield Rejected(
-                reason=_reason(missing, phase, tight=tight), layout=layout, phase=phase, missing_bytes=missing, step_s=seconds
-            )
+        each = Rejected(
+            reason=_reason(missing, phase, tight=tight),
+            layout=layout,
+            phase=phase,
+            missing_bytes=missing,
+            step_s=times.step_s(layout),
+        )
+        (faster if limit is not None and times.step_s(layout) < limit else others).append(each)
+    return [*faster, *others][:keep]
 
 
 def _reason(missing: float, phase: str, *, tight: bool) -> str:

@@ -67,7 +67,8 @@ class Layout(NamedTuple):
     def __str__(self) -> str:
         degrees = [f"dp {self.mesh.dp}", *(f"{axis} {n}" for axis in _AXES if (n := getattr(self.mesh, axis)) > 1)]
         batch = f"batch {self.micro_batch} x {self.grad_accum}"
-        return ", ".join((*degrees, f"ZeRO {self.zero}", f"recompute {self.recompute}", batch))
+        kept = (self.precision, f"{self.loss_head} loss")
+        return ", ".join((*degrees, f"ZeRO {self.zero}", f"recompute {self.recompute}", batch, *kept))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,10 +180,19 @@ def _degrees(axis: str, devices: int, request: PlanRequest, bounds: Bounds, rule
             continue
         if axis == "tp" and degree > bounds.node_devices:
             ruled.out(f"tp {degree} is more than the {bounds.node_devices} devices of one machine")
-        elif problem := _problem(Mesh(**{axis: degree, **({"dp": degree} if axis == "ep" else {})}), request):
+        elif problem := _problem(_alone(axis, degree), request):
             ruled.out(problem)
         else:
             yield degree
+
+
+def _alone(axis: str, degree: int) -> Mesh:
+    """A mesh with one axis in use; experts live on the data axis."""
+    degrees = {axis: degree}
+    return Mesh(
+        dp=degrees.get("ep", 1), tp=degrees.get("tp", 1), pp=degrees.get("pp", 1), cp=degrees.get("cp", 1),
+        ep=degrees.get("ep", 1),
+    )  # fmt: skip
 
 
 def _problem(mesh: Mesh, request: PlanRequest) -> str | None:

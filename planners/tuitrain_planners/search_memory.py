@@ -1,8 +1,8 @@
 """Peak memory of many layouts of one request: the same numbers as `memory_of`, to the byte, from tables.
 
 A phase is what does not depend on the micro-batch (states, gathered weights, buffers), plus activations, which are proportional
-to it times what the pipeline has in flight, plus the loss head. The tables are filled from real `Step`s, each for the few things
-its part depends on:
+to it times what the pipeline has in flight, plus the loss head. The tables are filled from real `Step`s, each for the few
+things its part depends on:
 
     fixed         tensor and pipeline degree, expert degree, ZeRO stage, precision, whether gradients accumulate
     activations   tensor, pipeline and context degree, precision, recomputation; one sequence

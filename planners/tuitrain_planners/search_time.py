@@ -1,8 +1,10 @@
 """Step times of many layouts of one request: the plan's own figure for the few that matter, a bound from below for the rest.
 
 The bound is what computing takes when nothing is waited for: of a device whose speed is modelled, a micro-batch on one stage
-spread evenly over the pipeline, and the bubble of its products; of one with a known rate, FLOP / rate. Every layout has one from
-a table of the few things it depends on, and only layouts whose bound is below the best found are asked for their time.
+spread evenly over the pipeline, and the bubble of its products; of one with a known rate, FLOP / rate. Every layout has one
+from a table of the few things it depends on, and only layouts whose bound is below the best found are asked for their time.
+
+Slow twin: `layout_step_s`; no bound exceeds it on random layouts (tests/unit/planners/test_search_memory.py).
 """
 
 from __future__ import annotations
