@@ -153,10 +153,10 @@ def _fastest(bounded: list[_Entry], times: TimeTable, keep: int) -> list[Layout]
 
     Of layouts that differ in loss head or precision alone and take equally long, only the first is kept.
     """
-    heapq.heapify(bounded)
-    kept: list[_Entry] = []
-    while bounded and (len(kept) < keep or bounded[0] < kept[-1]):
-        _, parts, middle, index, layout = heapq.heappop(bounded)
+    heap, kept = bounded.copy(), list[_Entry]()
+    heapq.heapify(heap)
+    while heap and (len(kept) < keep or heap[0] < kept[-1]):
+        _, parts, middle, index, layout = heapq.heappop(heap)
         entry = (times.step_s(layout), parts, middle, index, layout)
         twin = next((each for each in kept if each[0] == entry[0] and _same_but_bytes(each[-1], layout)), None)
         if twin is not None and twin < entry:
