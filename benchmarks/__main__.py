@@ -7,7 +7,7 @@ import importlib
 import subprocess
 import sys
 
-NAMES = ("startup", "dashboard_paint", "loss_head", "train_speed", "compile_gain", "memory", "mfu", "quality")
+NAMES = ("startup", "dashboard_paint", "layout_search", "loss_head", "train_speed", "compile_gain", "memory", "mfu", "quality")
 
 
 def main() -> int:
