@@ -89,14 +89,19 @@ class LayerTime:
                 )
             name = f"share of the {dtype} peak that large products reach, {self.generation.name}"
             ceiling = given(name, ceilings[dtype], "", self.generation.source)
-            if (clock := self.generation.clock(hardware.power_w)) < 1:
-                ceiling = derived(
-                    f"{name}, at its power limit", ceiling.value * clock, "", "share * (power / usual) ** (1 / 3)",
-                    "assumption: power goes with the cube of the clock",
-                    share=ceiling, power=hardware.power_w or 0, usual=self.generation.power_w or 1,
-                )  # fmt: skip
-            self._rates[dtype] = peak, ceiling
+            self._rates[dtype] = peak, self._at_power(ceiling)
         return self._rates[dtype]
+
+    def _at_power(self, share: Quantity) -> Quantity:
+        """A share of the peak, less where the device may draw less power than those it was found on."""
+        power, usual = self.work.hardware.power_w, self.generation.power_w
+        clock = self.generation.clock(power)
+        if clock == 1 or power is None or usual is None:
+            return share
+        return derived(
+            f"{share.name}, at its power limit", share.value * clock, "", "share * (power / usual) ** (1 / 3)",
+            "assumption: power goes with the cube of the clock", share=share, power=power, usual=usual,
+        )  # fmt: skip
 
     def _bandwidth(self) -> Quantity:
         hardware = self.work.hardware
@@ -149,13 +154,8 @@ class LayerTime:
         again = max(work.attention_again, 0.0)
         if work.attention == "flash":
             seen, passes = self._seen(), 1 + FLASH_BACKWARD + again
-            newest = work.newest_kernel
-            share = given(
-                f"share of the peak that fused attention reaches, {self.generation.name}",
-                self.generation.attention_newest if newest else self.generation.attention,
-                "",
-                self.generation.source,
-            )
+            name = f"share of the peak that fused attention reaches, {self.generation.name}, {work.kernel} kernel"
+            share = self._at_power(given(name, self.generation.attention[work.kernel], "", self.generation.source))
             value = passes * 4 * work.tokens * seen.value * width / work.mesh.tp / (peak.value * share.value)
             formula = "passes * 4 * m * seen * w / tp / (peak * share)"
             return derived(

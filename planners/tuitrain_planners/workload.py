@@ -33,8 +33,8 @@ class Workload:
     """flash | naive."""
     software: str = "eager"
     """One of `efficiency.SOFTWARE`."""
-    newest_kernel: bool = False
-    """Whether attention runs in the vendor's newest kernel (cuDNN, FlashAttention-3)."""
+    kernel: str = "second"
+    """One of `efficiency.KERNELS`."""
     again: float = 0.0
     """Share of the layers' forward products that backward repeats: 1 under full recomputation."""
     attention_again: float = 0.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
+from tuitrain.cli.plan_validate import validate
 
 if TYPE_CHECKING:
     from tuitrain_planners import Hardware, Host, ModelShape, Plan, PlanRequest
@@ -20,6 +21,7 @@ group = typer.Typer(cls=DefaultCommand, help="Every number of a training run bef
 def register(app: typer.Typer) -> None:
     """Add `plan MODEL`, and the commands beside it."""
     group.command(DEFAULT_COMMAND, hidden=True)(plan)
+    group.command("validate")(validate)
     app.add_typer(group, name="plan")
 
 

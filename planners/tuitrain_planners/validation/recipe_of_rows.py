@@ -79,9 +79,12 @@ def attention_of(row: Row) -> str:
     return "naive" if text == "eager" or "softmax" in text or "unfused" in text or "no flash" in text else "flash"
 
 
-def newest_kernel(row: Row) -> bool:
-    """Whether attention is cuDNN's or FlashAttention-3."""
-    return bool(re.search(r"cudnn|\bte\b|flash-?attention-?3|fa3|megatron-core", row.text("attention").lower()))
+def kernel_of(row: Row) -> str:
+    """One of `efficiency.KERNELS`: the vendor's, the Triton port, or what torch and flash-attn run since 2023."""
+    text = row.text("attention").lower()
+    if re.search(r"cudnn|\bte\b|flash-?attention-?3|fa3|megatron-core", text):
+        return "newest"
+    return "first" if "triton" in text or text == "flashattention" else "second"
 
 
 def software_of(row: Row) -> str:
@@ -98,7 +101,7 @@ def overlaps(row: Row) -> bool:
 
 def overlaps_tensor(row: Row) -> bool:
     """TransformerEngine, and torchtitan's AsyncTP, send in pieces under the products."""
-    return newest_kernel(row) or bool(re.search(r"async ?tp", row.text("precision").lower()))
+    return kernel_of(row) == "newest" or bool(re.search(r"async ?tp", row.text("precision").lower()))
 
 
 def adapter_of(row: Row) -> Adapter | None:

@@ -1,29 +1,29 @@
 """Throughput rows: a row's layout becomes a `Workload`, its step time the row's metric in the row's own convention.
 
-What a row leaves open is filled by rule, the same for every row, and told: degrees of parallelism are 1; a micro-batch is what
-makes MICRO_TOKENS tokens; nothing is recomputed.
+What a row leaves open is filled by `layouts_of_rows`; where it names no recomputation there is none.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from tuitrain_planners.efficiency import PUBLISHED, Efficiency
+from tuitrain_planners.efficiency import PUBLISHED, Efficiency, generation_name
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.framework import framework
 from tuitrain_planners.memory.sharding import Sharding
-from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.step_time import step_time
+from tuitrain_planners.throughput import MODEL_SPREAD, UNKNOWN_SPREAD
 from tuitrain_planners.validation.conventions import convention_of, flop_in
 from tuitrain_planners.validation.hardware_of_rows import hardware_of
+from tuitrain_planners.validation.judged import Prediction
+from tuitrain_planners.validation.layouts_of_rows import layout_of
 from tuitrain_planners.validation.recipe_of_rows import (
     adapter_of,
     attention_of,
-    newest_kernel,
+    kernel_of,
     overlaps,
     overlaps_tensor,
     precision_of,
@@ -40,17 +40,6 @@ METRICS: Final = (
     "tokens_per_s", "tokens_per_s_total", "tokens_per_s_per_gpu", "samples_per_s", "s_per_iter", "TFLOPS_per_gpu",
     "TFLOPS_per_gpu_hw", "MFU", "HFU",
 )  # fmt: skip
-MICRO_TOKENS: Final = 8192
-"""Tokens of a micro-batch where a row states none: runs fill the device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A row's degrees and batches."""
-
-    mesh: Mesh
-    micro_batch: int
-    micro_steps: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +63,12 @@ class ThroughputRow:
         """(value in SI base units, unit) of the row's metric."""
         step_s = step_time(self.work, constants).step_s.value
         return self._metric(self.tokens / step_s, step_s)
+
+    def prediction(self) -> Prediction:
+        """The prediction with its band."""
+        value, unit = self.predict()
+        spread = UNKNOWN_SPREAD if generation_name(self.work.hardware) == "other" else MODEL_SPREAD
+        return Prediction(value=value, measured=self.measured(), unit=unit, low=value * (1 - spread), high=value * (1 + spread))
 
     def measured(self) -> float | None:
         """The row's value in the same unit."""
@@ -125,7 +120,7 @@ def throughput_row(row: Row, models: Path | None, hardware: Path | None) -> Thro
     if "varies" in row.text("notes") or "sequence lengths vary" in row.text("notes"):
         raise NotComputableError("sequence lengths vary below the one stated")
     shape, (device, node) = with_positions(shape_of(row, models), seq_len), hardware_of(row, hardware)
-    layout, precision = _layout(row, seq_len), precision_of(row)
+    layout, precision = layout_of(row, seq_len), precision_of(row)
     recomputed, attention = recomputed_by(row), attention_of(row)
     # Sharded Data Parallel sums in 32 bits unless told otherwise, everybody else in the dtype of the gradients.
     narrow = "fsdp" not in row.text("sharding").lower() or "PURE" in row.text("precision")
@@ -140,78 +135,10 @@ def throughput_row(row: Row, models: Path | None, hardware: Path | None) -> Thro
                 framework=framework("deepspeed-paper" if narrow else "fsdp2-hf"), stage=stage,
                 ranks=state_group_of(row, ranks) if stage > 1 else ranks,
             ),
-            attention=attention, software=software_of(row), newest_kernel=newest_kernel(row),
+            attention=attention, software=software_of(row), kernel=kernel_of(row),
             tensor_overlap=overlaps_tensor(row), again=recomputed.products,
             attention_again=recomputed.attention, adapter=adapter_of(row), overlap=overlaps(row), node_devices=node,
         )  # fmt: skip
     except PlanError as error:
         raise NotComputableError(error.message) from error
     return ThroughputRow(row, work)
-
-
-def _layout(row: Row, seq_len: int) -> Layout:
-    tp, pp, cp, ep = (row.count(each) or 1 for each in ("tp", "pp", "cp", "ep"))
-    devices, dp = row.count("n_gpus"), row.count("dp")
-    if devices is None and dp is None:
-        raise NotComputableError("the number of devices is not stated")
-    devices = devices or tp * pp * cp * (dp or 1)
-    if dp is None or tp * pp * cp * dp != devices:
-        if devices % (tp * pp * cp) or (dp is not None and dp * tp * pp * cp != devices):
-            raise NotComputableError(f"dp {dp or '?'} x tp {tp} x pp {pp} x cp {cp} does not make {devices} devices")
-        dp = devices // (tp * pp * cp)
-    mesh = _mesh(dp=dp, tp=tp, pp=pp, vp=_turns(row, pp), cp=cp, ep=ep, row=row)
-    micro, steps = _batches(row, seq_len, dp, pp)
-    return Layout(mesh, micro, steps)
-
-
-def _turns(row: Row, pp: int) -> int:
-    """Turns of an interleaved pipeline. Where a run of Hopper's time or later states none, two layers a turn: plain pipelines
-    of such depths would idle half the time."""
-    layers, stated = row.count("n_layers") or pp, row.count("vp")
-    if pp == 1:
-        return 1
-    if stated is not None:  # embedding and loss may take a turn of their own: 126 layers in 8 x 16 turns
-        return max(1, min(stated, layers // pp))
-    recent = re.match(r"(h1|h2|h8|b[23]|gb|gh)", row.text("gpu").lower())
-    return max(1, layers // (2 * pp)) if recent else 1
-
-
-def _mesh(*, dp: int, tp: int, pp: int, vp: int, cp: int, ep: int, row: Row) -> Mesh:
-    sequence = "sp" in row.text("activation_checkpointing").lower().split() or "sequence parallel" in row.text(
-        "activation_checkpointing"
-    )
-    sequence = sequence or attention_of(row) == "flash"
-    try:
-        return Mesh(
-            dp=dp, tp=tp, pp=pp, vp=vp, cp=cp, ep=ep, sequence_parallel=sequence, schedule="interleaved" if vp > 1 else "1f1b"
-        )
-    except PlanError as error:
-        raise NotComputableError(error.message) from error
-
-
-def _batches(row: Row, seq_len: int, dp: int, pp: int) -> tuple[int, int]:
-    """(micro-batch, micro-batches per step and rank)."""
-    micro, steps, whole = row.count("micro_batch"), row.count("grad_accum"), row.count("global_batch")
-    if whole is not None and whole % dp == 0:
-        share = whole // dp
-        if micro is None and steps is not None and share % steps == 0:
-            micro = share // steps
-        if micro is None:
-            micro = _usual_micro(seq_len, share, pp)
-        if share % micro:
-            raise NotComputableError(f"a global batch of {whole} over {dp} ranks is no multiple of the micro-batch {micro}")
-        return micro, share // micro
-    if whole is not None and micro is None:
-        raise NotComputableError(f"a global batch of {whole} does not divide over {dp} ranks")
-    micro = micro or _usual_micro(seq_len, 1 << 20, pp)
-    if steps is None and pp > 1:
-        raise NotComputableError("neither the global batch nor the number of micro-batches is stated")
-    return micro, steps or 1
-
-
-def _usual_micro(seq_len: int, share: int, pp: int) -> int:
-    """A power of two that fills the device, or one sequence where a pipeline wants many micro-batches."""
-    micro = 1
-    while pp == 1 and micro * 2 * seq_len <= MICRO_TOKENS and share % (micro * 2) == 0:
-        micro *= 2
-    return micro

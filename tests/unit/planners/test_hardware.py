@@ -100,9 +100,9 @@ def test_recomputation_costs_a_third_of_the_layers_and_no_utilisation_is_won(cpu
     assert full.throughput.mfu.value < none.throughput.mfu.value
 
 
-def test_a_datasheet_device_runs_at_its_prior(gpu_request: PlanRequest) -> None:
-    prior = gpu_request.hardware.mfu_prior
-    speed = plan(replace(gpu_request, convention=prior.convention)).throughput
+def test_a_peak_without_a_bandwidth_runs_at_the_prior(gpu_request: PlanRequest) -> None:
+    prior, device = gpu_request.hardware.mfu_prior, replace(gpu_request.hardware, memory_bandwidth_bytes_per_s=None)
+    speed = plan(replace(gpu_request, hardware=device, convention=prior.convention)).throughput
     assert speed.mfu is not None
     assert speed.mfu.value == pytest.approx(prior.mid, rel=1e-12)
     assert speed.duration_s.low.value < speed.duration_s.mid.value < speed.duration_s.high.value

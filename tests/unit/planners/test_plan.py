@@ -71,7 +71,7 @@ def test_the_text_is_one_screen_of_the_width_asked_for(width: int, gpu_request: 
         assert text.isascii()
     wide = to_text(plan(gpu_request), 100)
     assert len(wide.splitlines()) <= 24
-    for part in ("124M parameters", "10B tokens", "GiB", "over-trained", "MFU 49% (causal)", "nats/token by epoch"):
+    for part in ("124M parameters", "10B tokens", "GiB", "over-trained", "MFU 40% (causal)", "nats/token by epoch"):
         assert part in wide, part
 
 
@@ -91,8 +91,10 @@ def test_explanations_put_the_plans_values_in(gpu_request: PlanRequest) -> None:
     assert "e * t * V" in text
     assert "12 * 8192 * 50257" in text
     assert "Rajbhandari et al. (2019)" in text
-    assert "peak * mfu" in figures(made)["time.step_s"].explain()
-    assert "MFU prior, mid (full) = 0.53" in figures(made)["time.step_s"].explain()
+    step = figures(made)["time.step_s"].explain()
+    assert "passes * 2 * m * n * k" in step
+    assert "share of the bf16 peak that large products reach, ampere = 0.8" in step
+    assert "fitted to 252 published runs" in step
 
 
 def test_without_a_length_the_compute_optimal_one_is_planned(gpu_request: PlanRequest) -> None:
@@ -184,7 +186,7 @@ def test_a_wrong_request_is_refused_with_its_value(change: dict[str, object], wo
 def test_devices_share_the_work(gpu_request: PlanRequest) -> None:
     one, four = plan(gpu_request), plan(replace(gpu_request, mesh=Mesh(dp=4)))
     assert four.tokens_per_step.value == 4 * one.tokens_per_step.value
-    assert four.throughput.step_s.value == pytest.approx(one.throughput.step_s.value, rel=1e-12)
+    assert one.throughput.step_s.value < four.throughput.step_s.value < 1.1 * one.throughput.step_s.value
     assert four.throughput.mfu is not None
     assert one.throughput.mfu is not None
-    assert four.throughput.mfu.value == pytest.approx(one.throughput.mfu.value, rel=1e-12)
+    assert four.throughput.mfu.value < one.throughput.mfu.value
