@@ -167,3 +167,16 @@ def test_when_nothing_fits_the_nearest_comes_first_and_remedies_are_planned(eigh
     assert any("LoRA" in each.change and each.verdict != "oom" for each in helped)
     for each in helped:
         assert memory_of(each.request).device_bytes.mid.value == each.device_bytes.value < least
+
+
+def test_few_layouts_are_asked_for_their_time(eight: PlanRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PlanRequest] = []
+
+    def counting(request: PlanRequest) -> float:
+        asked.append(request)
+        return layout_step_s(request)
+
+    monkeypatch.setattr("tuitrain_planners.search_time.layout_step_s", counting)
+    found = search(replace(eight, mesh=Mesh(dp=64)), 512, bounds=BOTH)
+    assert found.counted > 40_000
+    assert 0 < len(asked) < found.counted / 50
