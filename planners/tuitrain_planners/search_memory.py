@@ -91,6 +91,12 @@ class MemoryTable:
         return reserved + (assumed.outside_bytes[band] + communicators * assumed.communicator_bytes[band])
 
     def _of_stage(self, layout: Layout, stage: Stage) -> Peak:
+        phases = self.phase_bytes(layout, stage)
+        largest = max(phases)
+        return Peak(largest, self.phases[phases.index(largest)])
+
+    def phase_bytes(self, layout: Layout, stage: Stage) -> list[float]:
+        """Every phase of one stage, in the order of `phases`."""
         mesh, b = layout.mesh, layout.micro_batch
         fixed, acts = self._fixed_of(layout, stage), self._activations_of(layout, stage)
         temporaries, gradients = self._head_of(layout, stage)
@@ -109,9 +115,8 @@ class MemoryTable:
             0,
             0,
         )
-        sums = [base + more for base, more in zip(fixed.phases, moments, strict=True)]
-        largest = max(sums)
-        return Peak(largest + acts.shorter + b * acts.ring, self.phases[sums.index(largest)])
+        always = acts.shorter + b * acts.ring
+        return [base + more + always for base, more in zip(fixed.phases, moments, strict=True)]
 
     def _fixed_of(self, layout: Layout, stage: Stage) -> _Fixed:
         mesh, zero = layout.mesh, layout.zero

@@ -3,8 +3,11 @@
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tuitrain_planners import (
     Bounds,
@@ -21,8 +24,9 @@ from tuitrain_planners import (
     search,
 )
 from tuitrain_planners.grid import memory_of
+from tuitrain_planners.search import _fastest
 from tuitrain_planners.search_layouts import Ruled
-from tuitrain_planners.search_time import layout_step_s
+from tuitrain_planners.search_time import TimeTable, layout_step_s
 
 BOTH = Bounds(precisions=("bf16-mixed", "bf16-pure"), loss_heads=("plain", "chunked"))
 
@@ -104,6 +108,25 @@ def test_the_ranking_is_that_of_asking_every_layout(eight: PlanRequest) -> None:
         for e in found.best
     ]
     assert ranked == sorted(slow.values())[:8]  # type: ignore[type-var]
+
+
+class Known:
+    """Step times by the number a layout accumulates."""
+
+    def __init__(self, times: list[float]) -> None:
+        self.times = times
+
+    def step_s(self, layout: Layout) -> float:
+        return self.times[layout.grad_accum]
+
+
+@given(pairs=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=40), keep=st.integers(1, 9))
+def test_asking_by_bounds_finds_what_sorting_all_times_finds(pairs: list[tuple[float, float]], keep: int) -> None:
+    layouts = [Layout(Mesh(), 0, "fp32", "none", "plain", 1, index) for index in range(len(pairs))]
+    known = Known([bound + waiting for bound, waiting in pairs])
+    entries = [(bound, (0,), 0.0, index, layouts[index]) for index, (bound, _) in enumerate(pairs)]
+    found = _fastest(entries, cast(TimeTable, known), keep)
+    assert found == sorted(layouts, key=lambda each: (known.step_s(each), each.grad_accum))[:keep]
 
 
 def test_of_equally_fast_layouts_the_simplest_comes_first(laptop: Hardware) -> None:

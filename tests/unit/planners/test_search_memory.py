@@ -26,9 +26,11 @@ from tuitrain_planners.search_time import TimeTable, layout_step_s
 EACH = 60
 """Layouts drawn of every case."""
 ALL = Bounds(precisions=("bf16-mixed", "bf16-pure"), loss_heads=("plain", "chunked", "fused", "split"))
+SHARDED = replace(ALL, pp=(1,), cp=(1,), zero=(2, 3))
 
 CASES = {
     "dense": ("llama-3-8b", {}),
+    "turns of three": ("qwen2.5-14b", {}),
     "tied, soft-capped": ("gemma-2-2b", {}),
     "mixture": ("mixtral-8x7b", {}),
     "latent attention": ("deepseek-v3", {}),
@@ -61,9 +63,11 @@ def drawn(request: PlanRequest, bounds: Bounds = ALL, count: int = EACH) -> Iter
 
 def test_the_table_says_what_the_plan_says_to_the_byte(case: PlanRequest) -> None:
     table = MemoryTable(case)
-    for layout in drawn(case):
+    # Most layouts have a pipeline; sharded weights, gathered as the loss head needs them, are drawn apart.
+    for layout in (*drawn(case), *drawn(case, SHARDED)):
         slow, fast = memory_of(layout.of(case)), table.peak(layout)
         assert (fast.value, fast.phase) == (slow.step.peak.value, slow.step.peak_phase.name), layout
+        assert table.phase_bytes(layout, slow.step.stage) == [each.value for each in slow.step.phases], layout
         bytes_of = [table.device_bytes(fast.value, layout.mesh.communicators, band) for band in (MID, HIGH)]
         assert bytes_of == [slow.device_bytes.mid.value, slow.device_bytes.high.value], layout
 
