@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 NAMES = (
-    "startup", "plan_startup", "plan_form", "dashboard_paint", "loss_head", "train_speed", "compile_gain", "memory", "mfu",
-    "quality",
+    "startup", "plan_startup", "plan_form", "layout_search", "dashboard_paint", "loss_head", "train_speed", "compile_gain",
+    "memory", "mfu", "quality",
 )  # fmt: skip
 
 

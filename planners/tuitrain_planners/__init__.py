@@ -53,6 +53,9 @@ from tuitrain_planners.scaling import (
     training_verdict,
 )
 from tuitrain_planners.screen import to_markdown, to_text
+from tuitrain_planners.search import Found, Ranked, Rejected, search
+from tuitrain_planners.search_layouts import Bounds, Layout, candidates
+from tuitrain_planners.search_remedies import Remedy, remedies
 from tuitrain_planners.shapes import ModelShape, native_gap
 from tuitrain_planners.sources import BIBLIOGRAPHY, Source
 from tuitrain_planners.storage import Host, Storage
@@ -88,6 +91,7 @@ __all__ = [
     "RECIPES",
     "Adapter",
     "Band",
+    "Bounds",
     "Budget",
     "Calibration",
     "Candidate",
@@ -96,11 +100,13 @@ __all__ = [
     "DeviceMemory",
     "Economy",
     "Experts",
+    "Found",
     "Framework",
     "Goodput",
     "Hardware",
     "Host",
     "LatentAttention",
+    "Layout",
     "LossLaw",
     "Mesh",
     "MfuPrior",
@@ -111,9 +117,12 @@ __all__ = [
     "PlanRequest",
     "Precision",
     "Quantity",
+    "Ranked",
     "Rate",
     "Refusal",
+    "Rejected",
     "Reliability",
+    "Remedy",
     "Sample",
     "SlidingWindow",
     "Source",
@@ -130,6 +139,7 @@ __all__ = [
     "by_precision",
     "by_stage",
     "calibrate",
+    "candidates",
     "compute_optimal",
     "corrected",
     "count_parameters",
@@ -173,7 +183,9 @@ __all__ = [
     "predicted_loss",
     "preset_names",
     "recipe",
+    "remedies",
     "runtime_bytes",
+    "search",
     "shape_from_hf",
     "step_memory",
     "to_dict",

@@ -119,6 +119,13 @@ def plan(
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Run the trainer's step on tensors without memory too: traced beside planned.")
     ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Search layouts of the GPUs at a fixed global batch; plan the fastest.")
+    ] = False,
+    global_batch: Annotated[
+        int | None, typer.Option(min=1, help="With --fit: sequences per step. Default: micro-batch x accum x data-parallel.")
+    ] = None,
+    batch_tokens: Annotated[str | None, typer.Option(help="With --fit: the same in tokens: 4M, 2097152.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
     html: Annotated[bool, typer.Option("--html", help="The plan as one self-contained page: --html > plan.html")] = False,
@@ -126,16 +133,21 @@ def plan(
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
     from tuitrain.cli.plan_budget import hours_of, model_of
+    from tuitrain.cli.plan_fit import batch_of, bounds_of, fitted
     from tuitrain.cli.plan_fits import presets_that_fit
     from tuitrain.cli.plan_hours import best_for_hours
-    from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of
+    from tuitrain.cli.plan_print import print_plan
+    from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of, typed
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
     from tuitrain_planners import plan as make_plan
 
     asked = Asked(**context.params)
     refuse_contradictions(context, asked)
     refuse_several({"--explain": explain is not None, "--json": as_json, "--markdown": markdown, "--html": html})
+    named = model or params or (flop if fit else None)
+    batch = batch_of(typed(context), fit=fit, model=named, sequences=global_batch, tokens=batch_tokens)
     reasons: tuple[str, ...] = ()
+    layouts = None
     if model is not None and model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
     elif asked.names_no_model and method != "full":
@@ -143,6 +155,8 @@ def plan(
     else:
         found_model = model_of(asked) if asked.names_no_model else None
         request = request_of(asked, shape=None if found_model is None else found_model[0])
+        if fit:
+            request, layouts = fitted(request, batch, bounds_of(typed(context), zero, recompute, precision, loss))
         time = hours_of(asked, request.hardware)
         if found_model is not None:
             planned, reasons = make_plan(replace(request, tokens=found_model[1])), found_model[2]
@@ -153,7 +167,7 @@ def plan(
         else:
             planned, reasons = best_for_hours(request, time)
     found = _simulation(planned, explain=explain, markdown=markdown, html=html) if simulate else None
-    _print(planned, explain=explain, as_json=as_json, markdown=markdown, html=html, simulation=found)
+    print_plan(planned, explain=explain, as_json=as_json, markdown=markdown, html=html, simulation=found, fit=layouts)
     if reasons and not (as_json or markdown or html or explain):
         show("\n".join(("", "why this model", *(f"  {each}" for each in reasons))))
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
@@ -178,37 +192,3 @@ def _simulation(planned: Plan, *, explain: str | None, markdown: bool, html: boo
     if explain is not None or markdown or html:
         raise UsageError("--simulate prints a table, or JSON with --json", "leave --explain, --markdown and --html out")
     return simulate(planned)
-
-
-def _print(
-    planned: Plan, *, explain: str | None, as_json: bool, markdown: bool, html: bool, simulation: dict[str, Any] | None
-) -> None:
-    from tuitrain.cli.output import show, show_json
-    from tuitrain.errors import UsageError
-    from tuitrain_planners import figures, to_dict, to_html, to_markdown, to_text
-
-    if explain is not None:
-        known = figures(planned)
-        if explain == "all":
-            show("\n".join(known))
-        elif explain in known:
-            show(known[explain].explain())
-        else:
-            import difflib
-
-            near = difflib.get_close_matches(explain, known, n=3, cutoff=0.3)
-            raise UsageError(
-                f"no number {explain!r} in a plan", f"did you mean {' or '.join(near)}?" if near else "--explain all lists them"
-            )
-    elif as_json:
-        show_json({**to_dict(planned), **({} if simulation is None else {"simulation": simulation})})
-    elif html:
-        show(to_html(planned))
-    elif markdown:
-        show(to_markdown(planned))
-    else:
-        show(to_text(planned))
-        if simulation is not None:
-            from tuitrain.cli.plan_simulate import show_simulation
-
-            show_simulation(simulation)
