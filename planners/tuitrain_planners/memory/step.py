@@ -90,7 +90,7 @@ class Step:
                 cut=ask.mesh.sequence_cut,
                 naive=ask.attention == "naive",
                 fused=ask.compiled and ask.device == "gpu",
-                mask_bytes=1 if ask.device == "gpu" else self.precision.compute_bytes,
+                mask_bytes=1 if ask.device == "gpu" else None,
             ),
         )
         # Autocast drops its casts when the forward pass ends, unless a layer keeps them for its backward: then the loss is
