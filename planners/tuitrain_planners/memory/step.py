@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -126,8 +126,8 @@ class Step:
     def phases(self) -> tuple[Quantity, ...]:
         """Every phase, in the order of time."""
         ask, acts, units, grads = self.question, self.acts, self.units, self.grads
-        casts = (self._casts(),) if self.casts else ()
-        later = () if self.dropped else casts
+        casts = tuple(self._casts())
+        later = () if ask.recompute != "none" else casts
         held_always = self._held()
         loss_gradients = () if grads.whole_always or not self.holding.has_head else (self.head.gradients,)
         rebuilt, last = (acts.saved, acts.rebuilt, acts.backward), (acts.waiting, acts.live_layer, acts.backward)
@@ -204,12 +204,16 @@ class Step:
             )
         return [each for each in parts if each.value]
 
-    def _casts(self) -> Quantity:
+    def _casts(self) -> Iterator[Quantity]:
         """16-bit copies of the weights that autocast makes; of frozen ones too, which backward multiplies by."""
-        if self.question.adapter is None:
-            return working_copy_bytes(self.holding, self.precision, embedding=False)
-        matrices = self.holding.hidden + self.holding.experts + self.holding.head
-        return per_parameter("casts of frozen matrices", matrices, self.precision.compute_bytes, "micikevicius2017")
+        adapter, c = self.question.adapter, self.precision.compute_bytes
+        if self.casts and adapter is None:
+            yield working_copy_bytes(self.holding, self.precision, embedding=False)
+        elif self.casts:
+            matrices = self.holding.hidden + self.holding.experts + self.holding.head
+            yield per_parameter("casts of frozen matrices", matrices, c, "micikevicius2017")
+        if adapter is not None and self.sharding.framework.autocast and c < adapter.weight_bytes:
+            yield per_parameter("casts of adapters", self.trained.adapter, c, "micikevicius2017")
 
     def _whole_model(self) -> tuple[Quantity, ...]:
         """What a full state dict puts together on a device to save it."""
