@@ -225,7 +225,8 @@ class Step:
         if self.question.offload != "none":
             return ()
         work = step_workspace_bytes(self.holding, self.trained, self.precision.matrix, self.question.optimizer)
-        shared = self.sharding.optimizer(work) if self.question.optimizer.temporary_moments else work
+        entrywise = self.question.optimizer.temporary_moments or self.question.optimizer.largest_bytes
+        shared = self.sharding.optimizer(work) if entrywise else work
         if not self.sharding.framework.widens_gradients or self.question.adapter is not None:
             return (shared,)
         wide = per_parameter("gradients in 32 bits", self.trained.matrices + self.trained.experts + self.trained.vectors, 4)
