@@ -150,7 +150,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         source="measured: saved-tensors count of torchtune 0.6.1",
         repeats_kv=True,
         wide_gains=True,
-        loss_head="fused",
+        loss_head="chunked-logits",
     ),
     "torchtitan": Framework(
         name="torchtitan",

@@ -204,19 +204,16 @@ class Layer:
         return experts.per_token * experts.ffn_size + experts.shared_ffn_size
 
     def backward(self, *, moe: bool = False) -> Quantity:
-        """Gradient of the residual stream, and of the f-wide tensors: two at once gated, three otherwise (op-level trace); of
-        the scores, where there are any, one in the compute dtype and one in 32 bits."""
-        wide, inner = 2 if self.shape.gated_ffn else 3, self._inner(moe=moe)
-        ffn = self.term(
-            "backward of one layer", (self.shape.hidden_size + wide * inner) * self.c, f"(h + {wide * inner}) * c", "hc"
-        )
+        """Gradient of the residual stream, and of the f-wide tensors: two at once gated, three otherwise (op-level trace); or
+        of the scores, where there are any and they are more, one in the compute dtype and one in 32 bits."""
+        h, c, wide, inner = self.shape.hidden_size, self.c, 2 if self.shape.gated_ffn else 3, self._inner(moe=moe)
         if not writes_scores(self):
-            return ffn
+            return self.term("backward of one layer", (h + wide * inner) * c, f"(h + {wide * inner}) * c", "hc")
         t, a, s = self.work.tokens, self.shape.num_heads, self.work.seq_len
-        scores = derived(
-            "gradients of scores", t * a * s * (self.c + 4), "bytes", "t * a * s * (c + 4)", SOURCE, t=t, a=a, s=s, c=self.c
-        )
-        return total("backward of one layer", (ffn, scores)) if scores.value > ffn.value else ffn
+        return derived(
+            "backward of one layer", t * (h * c + max(wide * inner * c, a * s * (c + 4))), "bytes",
+            "t * (h * c + max(w * c, a * s * (c + 4)))", SOURCE, t=t, h=h, c=c, w=wide * inner, a=a, s=s,
+        )  # fmt: skip
 
     def ends(self, *, first: bool = True, last: bool = True) -> Quantity:
         """Outside the layers: the norm behind the embedding; final norm, its output, the token ids and targets."""
