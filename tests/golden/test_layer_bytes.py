@@ -232,3 +232,49 @@ def test_a_fused_product_has_one_adapter(weight_bytes: int, tmp_path: Path) -> N
         "gpt2", values, prepare=lambda model: peft.get_peft_model(model, config, autocast_adapter_dtype=weight_bytes == 4)
     )
     assert planned(shape_of("gpt2", values, tmp_path), adapter) == pytest.approx(live, rel=0.01)
+
+
+FUSED = ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]
+PROJECTED = ["q_proj", "v_proj"]
+BESIDE: list[tuple[str, dict[str, Any], str, list[str], tuple[str, ...]]] = [
+    ("qwen3", {**SMALL, "head_dim": 24}, "sdpa", PROJECTED, ("q", "v")),
+    ("gemma2", {**SMALL, "head_dim": 20}, "eager", [f"{each}_proj" for each in EVERY], EVERY),
+    ("olmo2", SMALL, "sdpa", [f"{each}_proj" for each in EVERY], EVERY),
+    ("phi3", SMALL, "sdpa", ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"], EVERY),
+    ("phi", {**SMALL, "num_key_value_heads": 4}, "sdpa", PROJECTED, ("q", "v")),
+    ("gpt_neox", NAMED, "sdpa", FUSED, ("q", "k", "v", "o", "up", "down")),
+    ("gpt_neox", NAMED, "sdpa", FUSED[:1], ("q", "k", "v")),
+    ("bloom", {**OLD, "hidden_size": 64, "n_head": 4}, "eager", FUSED, ("q", "k", "v", "o", "up", "down")),
+    ("opt", {**BARE, "ffn_dim": 70, "dropout": 0.0}, "sdpa", [*PROJECTED, "fc2"], ("q", "v", "down")),
+    ("mixtral", MIXTURES[0][1], "sdpa", PROJECTED, ("q", "v")),
+    ("qwen2_moe", MIXTURES[1][1], "sdpa", PROJECTED, ("q", "v")),
+    ("deepseek_v3", MIXTURES[3][1], "sdpa", ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"],
+     ("q", "k", "v", "o")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weight_bytes", [2, 4])
+@pytest.mark.parametrize(
+    ("family", "values", "attention", "modules", "targets"), BESIDE, ids=[f"{row[0]}-{len(row[4])}" for row in BESIDE]
+)
+def test_adapters_beside_other_layers(
+    family: str,
+    values: dict[str, Any],
+    attention: str,
+    modules: list[str],
+    targets: tuple[str, ...],
+    weight_bytes: int,
+    tmp_path: Path,
+) -> None:
+    peft = pytest.importorskip("peft", reason="the adapters are peft's")
+    config = peft.LoraConfig(r=4, target_modules=modules)
+    live = live_layer(
+        family,
+        values,
+        attention,
+        prepare=lambda model: peft.get_peft_model(model, config, autocast_adapter_dtype=weight_bytes == 4),
+    )
+    shape, adapter = shape_of(family, values, tmp_path), Adapter(rank=4, targets=targets, weight_bytes=weight_bytes)
+    found = planned(shape, adapter, naive=attention == "eager")
+    limit = 0.05 if shape.experts else 0.01
+    assert found == pytest.approx(live, rel=limit), f"planned {found / TOKENS}, live {live / TOKENS} bytes per token"

@@ -216,9 +216,11 @@ class Layer:
         )  # fmt: skip
 
     def ends(self, *, first: bool = True, last: bool = True) -> Quantity:
-        """Outside the layers: the norm behind the embedding; final norm, its output, the token ids and targets."""
+        """Outside the layers: the norm behind the embedding; final norm, its output where the head is trained, the token ids
+        and targets."""
         s, c, n = self.shape, self.c, self.norm_bytes
         before = n if first and s.embedding_norm else 0
-        after = n + c if last else 0
+        reads = self.adapter is None or self.adapter.trains_ends or "head" in self.adapter.targets
+        after = n + c * reads if last else 0
         ids = 8 * (first + last) + 4 * (bool(before) + bool(after))
         return self.wide("ends", s.hidden_size * (before + after) + ids, f"h * {before + after} + {ids}", "h")
