@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tuitrain_planners.matrices import hidden_matrices
 from tuitrain_planners.quantity import Quantity, derived
 
 if TYPE_CHECKING:
     from tuitrain_planners.memory.layer import Layer
+    from tuitrain_planners.shapes import ModelShape
 
 FP32_BYTES: Final = 4
 
@@ -84,7 +86,18 @@ def output(layer: Layer) -> tuple[Quantity, ...]:
 def kernel_output(layer: Layer) -> Quantity:
     """What a fused kernel gives."""
     s, c = layer.shape, layer.c
+    if s.latent is not None:
+        value = s.latent.value_head_dim
+        return layer.term("attention output", s.num_heads * (value * c + 4), f"a * ({value} * c + 4)", "ac", "flash2022")
     return layer.term("attention output", s.query_size * c + 4 * s.num_heads, "a * d * c + 4 * a", "adc", "flash2022")
+
+
+def products_width(shape: ModelShape) -> tuple[int, str]:
+    """Width of all results of q, k and v products together, and its formula."""
+    if shape.latent is None:
+        return shape.query_size + 2 * shape.kv_size, "(a + 2 * k) * d"
+    width = sum(each.rows for each in hidden_matrices(shape) if each.target in ("q", "k", "v"))
+    return width, f"{width}"
 
 
 def _padded(layer: Layer) -> tuple[Quantity, ...]:
@@ -112,7 +125,7 @@ def _latent(layer: Layer) -> tuple[Quantity, ...]:
         *scores(layer),
     ]  # fmt: skip
     if not layer.work.naive:
-        terms.append(layer.term("attention output", heads * (value * c + 4), f"a * ({value} * c + 4)", "ac"))
+        terms.append(kernel_output(layer))
     if "heads" in layer.adapted.originals and (layer.work.naive or layer.block.copies_output):
         terms.append(layer.term("attention output, copied", heads * value * c, f"a * {value} * c", "ac"))
     return tuple(terms)

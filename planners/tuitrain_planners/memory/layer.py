@@ -34,7 +34,7 @@ from tuitrain_planners.framework import Framework
 from tuitrain_planners.memory.adapters import AdaptedInputs, Numbers, adapted_inputs
 from tuitrain_planners.memory.blocks import block_of
 from tuitrain_planners.memory.feedforward import expert_terms, ffn_terms
-from tuitrain_planners.memory.heads import attention_terms, kernel_output, writes_scores
+from tuitrain_planners.memory.heads import attention_terms, kernel_output, products_width, writes_scores
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, derived, total
 from tuitrain_planners.shapes import ModelShape
@@ -174,13 +174,11 @@ class Layer:
             )
         if self.framework.selective == "every second product":
             return total("activations of one layer", (layer_input, *self._every_second(moe=moe)), source=SOURCE)
-        q, kv, wide = s.query_size, s.kv_size, 2 if s.gated_ffn else 1
-        inner = wide * self._inner(moe=moe)
+        inner = (2 if s.gated_ffn else 1) * self._inner(moe=moe)
+        width, letters = products_width(s)
         terms = (
             layer_input,
-            self.term(
-                "products q, k, v and of the feed-forward", (q + 2 * kv + inner) * c, f"((a + 2 * k) * d + {inner}) * c", "akdc"
-            ),
+            self.term("products q, k, v and of the feed-forward", (width + inner) * c, f"({letters} + {inner}) * c", "akdc"),
             kernel_output(self),
             self.wide("products out and down", 2 * s.hidden_size * c, "2 * h * c", "hc"),
         )

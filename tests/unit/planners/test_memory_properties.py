@@ -232,9 +232,8 @@ def test_every_formula_computes_its_value(
         )  # fmt: skip
     except PlanError:
         assume(False)
-    assert evaluate(memory.peak) > 10
-    for phase in memory.phases:
-        evaluate(phase)
+    assert evaluate(memory.peak) >= 1
+    assert sum(evaluate(phase) for phase in memory.phases) > 30
 
 
 @pytest.mark.parametrize("architecture", ["mixture", "latent"])
