@@ -38,8 +38,12 @@ class Framework:
     """Weights and gradients in 16 bits, 32-bit master weights beside the moments (Rajbhandari et al. 2019, section 3.1)."""
     fused_ffn: bool = False
     """One kernel for the activation function and its product: its own result is not kept."""
-    score_bytes: int = 6
-    """Per entry of written-out attention scores: softmax in 32 bits and its 16-bit copy (transformers); 2 in a fused kernel."""
+    code: str = "plain"
+    """Whose code its layers are: transformers, or plain (its own, of which the other fields say what differs)."""
+    wide_gains: bool = False
+    """Norms multiply by their gains in 32 bits, and keep what they multiply so."""
+    fused_scores: bool = False
+    """Written-out attention takes its softmax in one kernel that keeps its 16-bit result only."""
     selective: str = "products"
     """What selective recomputation keeps: products | every second product | attention (everything but the scores)."""
     bucket_elements: int = 0
@@ -94,12 +98,14 @@ _PAPER_STATES: Final = StateBytes(weight=2, copy=0, grad=2, main_grad=0, moment=
 FRAMEWORKS: Final[dict[str, Framework]] = {
     "tuitrain": Framework(
         name="tuitrain",
+        code="transformers",
         source="definition: this project's trainer; unsharded figures are live tensors of its own steps",
         buckets=True,
         loss_head="chunked",
     ),
     "fsdp2-hf": Framework(
         name="fsdp2-hf",
+        code="transformers",
         source="measured: op-level trace of transformers' Llama under FSDP2 (32-bit shards, bf16 compute, 32-bit reduction)",
         root_stays_gathered=True,
     ),
@@ -111,6 +117,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     ),
     "hf-trainer": Framework(
         name="hf-trainer",
+        code="transformers",
         source="measured: op-level trace of transformers' Llama under torch.autocast and DistributedDataParallel",
         buckets=True,
         autocast=True,
@@ -130,6 +137,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         name="litgpt",
         source="measured: saved-tensors count of litgpt 0.5.13; Fabric widens the logits it returns to 32 bits",
         repeats_kv=True,
+        wide_gains=True,
         autocast=True,
         keeps_quantised_inputs=True,
         pins_fused_qkv=True,
@@ -139,9 +147,10 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     ),
     "torchtune": Framework(
         name="torchtune",
-        source="measured: saved-tensors count of torchtune 0.6",
+        source="measured: saved-tensors count of torchtune 0.6.1",
         repeats_kv=True,
-        loss_head="fused",
+        wide_gains=True,
+        loss_head="chunked-logits",
     ),
     "torchtitan": Framework(
         name="torchtitan",
@@ -153,6 +162,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     ),
     "ms-swift": Framework(
         name="ms-swift",
+        code="transformers",
         source="its trainer's source: transformers' Trainer, which keeps logits for the accuracy it logs",
         buckets=True,
         autocast=True,
@@ -160,6 +170,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     ),
     "deepspeed": Framework(
         name="deepspeed",
+        code="transformers",
         source="definition: deepspeed/runtime/zero",
         reshards_in_two=False,
         sixteen_bit_states=True,
@@ -173,7 +184,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         fused_norms=True,
         fused_ffn=True,
         reshards_in_two=False,
-        score_bytes=2,
+        fused_scores=True,
         selective="attention",
         sixteen_bit_states=True,
     ),
@@ -183,7 +194,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         fused_norms=True,
         fused_ffn=True,
         reshards_in_two=False,
-        score_bytes=2,
+        fused_scores=True,
         selective="attention",
         sixteen_bit_states=True,
         accumulates_bf16_in_fp32=True,

@@ -73,7 +73,7 @@ class PlanRequest:
     recompute: str = "none"
     """none | selective | full."""
     loss_head: str = "plain"
-    """plain | bf16 | chunked | fused."""
+    """A key of `memory.LOSS_HEADS`: plain | bf16 | split | chunked-logits | chunked | fused."""
     chunk_rows: int | None = None
     """Rows of logits a chunked head holds at a time; None: as many as the kernel takes."""
     compiled: bool = False

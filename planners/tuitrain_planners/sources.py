@@ -154,6 +154,10 @@ BIBLIOGRAPHY: Final[dict[str, Source]] = {
         authors="Hsu et al.", year=2024, title="Liger Kernel: Efficient Triton Kernels for LLM Training",
         where="section 3.2, fused linear cross-entropy", url="https://arxiv.org/abs/2410.10989",
     ),
+    "lion2023": Source(
+        authors="Chen et al.", year=2023, title="Symbolic Discovery of Optimization Algorithms",
+        where="algorithm 2: one moment, the update its sign", url="https://arxiv.org/abs/2302.06675",
+    ),
     "lomo2023": Source(
         authors="Lv et al.", year=2023, title="Full Parameter Fine-tuning for Large Language Models with Limited Resources",
         where="section 3.2, the step fused into backward", url="https://arxiv.org/abs/2306.09782",

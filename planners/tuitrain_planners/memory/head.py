@@ -1,11 +1,15 @@
 """Logits and loss: for a small model with a large vocabulary the largest tensor of all.
 
 plain    F.cross_entropy on 32-bit logits: when backward begins, the saved log-softmax, the gradient of the picked entries
-         and the gradient of the log-softmax stand together: 12 bytes per logit, s * b * V logits. A soft-cap keeps its
-         tanh: 4 more. (Op-level trace of torch 2.13: 12.00 and 16.00 bytes per logit, in 16 and in 32 bits.)
+         and the gradient of the log-softmax stand together: 12 bytes per logit, s * b * V logits; 10 when the forward pass
+         ends (8 in 32 bits). A soft-cap keeps its tanh: in the compute dtype (transformers), in 32 bits in the native decoder.
+         (Op-level trace of torch 2.13: 12.0, 14.0 and 16.0 bytes per logit.)
 bf16     the same on 16-bit logits: 6 bytes per logit.
 split    logits in pieces of 128 tokens, each with a loss of its own in 32 bits (litgpt): logits and log-softmax of all, 8 bytes
          per logit, and both gradients of one piece, 8 more.
+chunked-logits  the head's whole logits, the loss of 8 pieces one after another, each in 32 bits (torchtune's
+         CEWithChunkedOutputLoss): logits, the log-softmax of all and one piece cast, 6.5 bytes per logit in 16 bits; then
+         the log-softmax and both gradients of a piece, 5, and the logits where something still refers to them.
 chunked  loss and gradients of some rows at a time, all within the forward pass: the gradients of the head's weights (a
          32-bit sum over chunks) and of the hidden states stand from then on. Per logit of a chunk 17 bytes (32-bit logits,
          their gradient, it minus one, the choice between the two, a mask), the previous chunk's gradient if there is one,
@@ -24,20 +28,21 @@ from math import ceil
 from typing import Final
 
 from tuitrain_planners.errors import PlanError, unknown_name
+from tuitrain_planners.families import NATIVE
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.shapes import ModelShape
 
-LOSS_HEADS: Final = ("plain", "bf16", "split", "chunked", "fused")
+LOSS_HEADS: Final = ("plain", "bf16", "split", "chunked-logits", "chunked", "fused")
 CHUNK_BYTES: Final = 8 << 20
 """The chunked kernel takes as many rows as fit their 32-bit logits into this."""
 CHUNK_MIN_ROWS: Final = 64
 """... but at least this many."""
 BYTES_PER_LOGIT: Final = 12
 BF16_BYTES_PER_LOGIT: Final = 6
-SOFTCAP_BYTES_PER_LOGIT: Final = 4
 SIXTEEN_BITS: Final = 2
 SPLIT_ROWS: Final = 128
+LOGIT_CHUNKS: Final = 8
 CHUNK_BYTES_PER_LOGIT: Final = 17
 _TRACED: Final = "measured: op-level trace of the loss head, torch 2.13"
 _NO_GRADIENT: Final = given("head gradient", 0, "bytes", "definition")
@@ -76,6 +81,8 @@ def loss_head(
     c = precision.compute_bytes
     if kind == "split":
         return _split(shape, tokens)
+    if kind == "chunked-logits":
+        return _chunked_logits(shape, tokens, c, held_bytes)
     if kind == "bf16" and c > SIXTEEN_BITS:
         raise PlanError(f"a bf16 loss head in {precision.name}", "plain, chunked or fused; or a 16-bit precision")
     forward_bytes = 4 + 4 + (c if c < 4 else 0)
@@ -83,11 +90,25 @@ def loss_head(
     each = given(
         "bytes per logit",
         (plain_bytes + held_bytes if kind == "plain" else BF16_BYTES_PER_LOGIT)
-        + (SOFTCAP_BYTES_PER_LOGIT if shape.logit_softcap else 0),
+        + (_cap_bytes(shape, c) if shape.logit_softcap else 0),
         source=_TRACED,
     )
     vocab, value = shape.vocab_size, each.value * tokens * shape.vocab_size
     logits = derived("logits and loss", value, "bytes", "e * t * V", _TRACED, e=each, t=tokens, V=vocab)
+    return LossHead(temporaries=total("head", (logits,)), gradients=_NO_GRADIENT)
+
+
+def _cap_bytes(shape: ModelShape, compute_bytes: int) -> int:
+    """What a soft-cap keeps of one logit: its tanh, in 32 bits where the native decoder makes it."""
+    return 4 if shape.architecture in NATIVE else compute_bytes
+
+
+def _chunked_logits(shape: ModelShape, tokens: int, c: int, held_bytes: int) -> LossHead:
+    cast, n, v = (4 if c < 4 else 0), LOGIT_CHUNKS, tokens * shape.vocab_size
+    value = max(v * (c + 4 + cast / n), v * (4 + 8 / n + held_bytes))
+    formula = "ceil(t * V * max(c + 4 + cast / n, 4 + 8 / n + held))"
+    inputs = {"t": tokens, "V": shape.vocab_size, "c": c, "cast": cast, "n": n, "held": held_bytes}
+    logits = derived("logits and loss", ceil(value), "bytes", formula, _TRACED, **inputs)
     return LossHead(temporaries=total("head", (logits,)), gradients=_NO_GRADIENT)
 
 

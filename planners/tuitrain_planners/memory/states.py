@@ -6,12 +6,22 @@ With an adapter the model is frozen - no gradients, no moments - and what is tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tuitrain_planners.adapters import BASES, Adapter
 from tuitrain_planners.memory.adapters import adapter_entries
 from tuitrain_planners.memory.holding import Holding
+from tuitrain_planners.memory.moments import (
+    Tensors,
+    adapter_sizes,
+    largest_temporaries,
+    layer_sizes,
+    moments_of,
+    moments_of_vectors,
+    tensors,
+)
 from tuitrain_planners.optimizers import Optimizer
 from tuitrain_planners.parameters import hidden_matrix_groups
 from tuitrain_planners.precision import Precision, StateBytes
@@ -33,6 +43,10 @@ class Trained:
     adapter: int = 0
     whole_ends: int = 0
     """Embedding and head trained whole beside an adapter, in 16 bits."""
+    tensors: Mapping[str, Tensors] = field(default_factory=dict)
+    """Sizes of the matrices among them: hidden, experts, outer, adapter."""
+    vector_size: int = 0
+    """Entries of one vector."""
 
     @property
     def outer(self) -> int:
@@ -47,14 +61,34 @@ class Trained:
 
 def trained(holding: Holding, adapter: Adapter | None) -> Trained:
     """Everything, or the adapter alone."""
+    shape = holding.shape
+    tables = [
+        (holding.embedding // shape.hidden_size, shape.hidden_size, 1),
+        (holding.head // shape.hidden_size, shape.hidden_size, 1),
+    ]
+    outer = tensors(tables)
     if adapter is not None:
-        return Trained(adapter=adapter_entries(holding, adapter), whole_ends=holding.outer if adapter.trains_ends else 0)
+        own = tensors(adapter_sizes(shape, adapter, head=holding.has_head))
+        ends = holding.outer if adapter.trains_ends else 0
+        return Trained(
+            adapter=adapter_entries(holding, adapter),
+            whole_ends=ends,
+            tensors={"adapter": own, **({"outer": outer} if ends else {})},
+        )
+    routed = tensors(layer_sizes(shape, routed=True))
+    local = -(-routed.sides * holding.experts // routed.entries) if routed.entries else 0
     return Trained(
         hidden=holding.hidden,
         experts=holding.experts,
         embedding=holding.embedding,
         head=holding.head,
         vectors=holding.vectors,
+        vector_size=shape.hidden_size,
+        tensors={
+            "hidden": replace(tensors(layer_sizes(shape, routed=False)), entries=holding.hidden),
+            "experts": replace(routed, entries=holding.experts, sides=local, small=min(routed.small, holding.experts)),
+            "outer": outer,
+        },
     )
 
 
@@ -153,25 +187,29 @@ def main_gradient_bytes(what: Trained, precision: Precision, adapter: Adapter | 
 
 def optimizer_bytes(what: Trained, precision: Precision, optimizer: Optimizer, adapter: Adapter | None = None) -> Split:
     """Moments: of matrices inside layers, of the other matrices, of vectors; and master weights."""
+    others = optimizer.other_moments
     if adapter is not None:
-        moments = optimizer.other_moments
-        parts = [per_parameter("moments of adapters", what.adapter, optimizer.bytes_of(moments, adapter.weight_bytes))]
+        parts = [
+            moments_of("moments of adapters", what.tensors["adapter"], optimizer, others, adapter.weight_bytes),
+        ]
         if what.whole_ends:
-            each = optimizer.bytes_of(moments, SIXTEEN_BITS)
-            parts.append(per_parameter("moments of embedding and head", what.whole_ends, each))
+            ends = what.tensors["outer"]
+            parts.append(moments_of("moments of embedding and head", ends, optimizer, others, SIXTEEN_BITS))
         return Split(dense=total("optimizer", parts))
-    source = optimizer.source
     matrix, vector = precision.matrix, precision.vector
-    hidden = optimizer.bytes_of(optimizer.hidden_moments, matrix.moment)
-    outer = optimizer.bytes_of(optimizer.other_moments, matrix.moment)
+    sizes, hidden = what.tensors, optimizer.hidden_moments
     terms = (
-        per_parameter("moments of hidden matrices", what.hidden, hidden, source),
-        per_parameter("moments of embedding and head", what.outer, outer, source),
-        per_parameter("moments of vectors", what.vectors, optimizer.other_moments * vector.moment),
+        moments_of("moments of hidden matrices", sizes["hidden"], optimizer, hidden, matrix.moment),
+        moments_of("moments of embedding and head", sizes["outer"], optimizer, others, matrix.moment),
+        moments_of_vectors(what.vectors, what.vector_size, optimizer, vector.moment),
         per_parameter("master weights", what.matrices, matrix.master),
         per_parameter("master weights of vectors", what.vectors, vector.master),
     )
-    experts = per_parameter("states of experts", what.experts, hidden + matrix.master, source) if what.experts else None
+    experts = None
+    if what.experts:
+        moments = moments_of("moments of experts", sizes["experts"], optimizer, hidden, matrix.moment)
+        master = per_parameter("master weights of experts", what.experts, matrix.master)
+        experts = total("states of experts", [each for each in (moments, master) if each.value], unit="bytes")
     return _split("optimizer", [each for each in terms if each.value], experts)
 
 
@@ -186,6 +224,9 @@ def step_workspace_bytes(holding: Holding, what: Trained, states: StateBytes, op
     if optimizer.temporary_moments and (count := what.matrices + what.experts + what.vectors + what.adapter):
         each = optimizer.temporary_moments * states.moment
         return per_parameter("temporaries of the step", count, each, optimizer.source)
+    if optimizer.largest_bytes:
+        each = states.weight if not what.adapter else FP32_BYTES
+        return largest_temporaries(what.tensors.values(), optimizer, each)
     if not optimizer.orthogonalises or what.adapter:
         return given("step workspace", 0, "bytes", "definition")
     copies = 4 if states.grad < FP32_BYTES else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -90,7 +90,7 @@ class Step:
                 cut=ask.mesh.sequence_cut,
                 naive=ask.attention == "naive",
                 fused=ask.compiled and ask.device == "gpu",
-                mask_bytes=1 if ask.device == "gpu" else self.precision.compute_bytes,
+                mask_bytes=1 if ask.device == "gpu" else None,
             ),
         )
         # Autocast drops its casts when the forward pass ends, unless a layer keeps them for its backward: then the loss is
@@ -126,8 +126,8 @@ class Step:
     def phases(self) -> tuple[Quantity, ...]:
         """Every phase, in the order of time."""
         ask, acts, units, grads = self.question, self.acts, self.units, self.grads
-        casts = (self._casts(),) if self.casts else ()
-        later = () if self.dropped else casts
+        casts = tuple(self._casts())
+        later = () if ask.recompute != "none" else casts
         held_always = self._held()
         loss_gradients = () if grads.whole_always or not self.holding.has_head else (self.head.gradients,)
         rebuilt, last = (acts.saved, acts.rebuilt, acts.backward), (acts.waiting, acts.live_layer, acts.backward)
@@ -202,12 +202,16 @@ class Step:
             )
         return [each for each in parts if each.value]
 
-    def _casts(self) -> Quantity:
+    def _casts(self) -> Iterator[Quantity]:
         """16-bit copies of the weights that autocast makes; of frozen ones too, which backward multiplies by."""
-        if self.question.adapter is None:
-            return working_copy_bytes(self.holding, self.precision, embedding=False)
-        matrices = self.holding.hidden + self.holding.experts + self.holding.head
-        return per_parameter("casts of frozen matrices", matrices, self.precision.compute_bytes, "micikevicius2017")
+        adapter, c = self.question.adapter, self.precision.compute_bytes
+        if self.casts and adapter is None:
+            yield working_copy_bytes(self.holding, self.precision, embedding=False)
+        elif self.casts:
+            matrices = self.holding.hidden + self.holding.experts + self.holding.head
+            yield per_parameter("casts of frozen matrices", matrices, c, "micikevicius2017")
+        if adapter is not None and self.sharding.framework.autocast and c < adapter.weight_bytes:
+            yield per_parameter("casts of adapters", self.trained.adapter, c, "micikevicius2017")
 
     def _whole_model(self) -> tuple[Quantity, ...]:
         """What a full state dict puts together on a device to save it."""
@@ -219,7 +223,8 @@ class Step:
         if self.question.offload != "none":
             return ()
         work = step_workspace_bytes(self.holding, self.trained, self.precision.matrix, self.question.optimizer)
-        shared = self.sharding.optimizer(work) if self.question.optimizer.temporary_moments else work
+        entrywise = self.question.optimizer.temporary_moments or self.question.optimizer.largest_bytes
+        shared = self.sharding.optimizer(work) if entrywise else work
         if not self.sharding.framework.widens_gradients or self.question.adapter is not None:
             return (shared,)
         wide = per_parameter("gradients in 32 bits", self.trained.matrices + self.trained.experts + self.trained.vectors, 4)
