@@ -166,8 +166,6 @@ def request_for(asked: Asked, shape: ModelShape, hardware: Hardware) -> PlanRequ
         attention=asked.attention,
         step_in_backward=asked.step_in_backward,
         loss_head=_loss_head(asked, adapter),
-        if asked.loss is None
-        else asked.first(asked.loss),
         mesh=_mesh(asked),
         shard_group=asked.shard_group,
         offload=asked.offload,
