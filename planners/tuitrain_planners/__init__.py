@@ -4,9 +4,19 @@ Start with `plan(PlanRequest(...))` for one run and `fit_to_time(...)` for the b
 Quantity tells the formula, inputs and source behind it.
 """
 
-from tuitrain_planners.adapters import Adapter
+from tuitrain_planners.adapters import ALL_LINEAR, Adapter
 from tuitrain_planners.attention import attention_pairs_per_token
 from tuitrain_planners.budget import Budget, Candidate, depth_candidates, fit_to_time, tokens_for
+from tuitrain_planners.calibrate import (
+    Calibration,
+    Correction,
+    Refusal,
+    Sample,
+    calibrate,
+    corrected,
+    counted_peak_bytes,
+    runtime_bytes,
+)
 from tuitrain_planners.compiling import CPU_COMPILE_GAIN, CompileGain
 from tuitrain_planners.device_names import find_device
 from tuitrain_planners.dial import by_depth, by_parameters
@@ -30,16 +40,19 @@ from tuitrain_planners.plan import Plan, plan
 from tuitrain_planners.precision import RECIPES, Precision, recipe
 from tuitrain_planners.presets import find_hardware, find_shape, load_hardware, load_law, load_shape, preset_names
 from tuitrain_planners.quantity import Band, Quantity
-from tuitrain_planners.report import figures, to_dict, to_markdown, to_text
+from tuitrain_planners.report import figures, to_dict
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.scaling import (
     compute_optimal,
     effective_data,
+    model_for_tokens,
+    optimal_band,
     optimal_by_fit,
     optimal_tokens,
     predicted_loss,
     training_verdict,
 )
+from tuitrain_planners.screen import to_markdown, to_text
 from tuitrain_planners.search import Found, Ranked, Rejected, search
 from tuitrain_planners.search_layouts import Bounds, Layout, candidates
 from tuitrain_planners.search_remedies import Remedy, remedies
@@ -61,6 +74,7 @@ from tuitrain_planners.units import (
 )
 
 __all__ = [
+    "ALL_LINEAR",
     "BIBLIOGRAPHY",
     "BY_DEPTH",
     "CONVENTIONS",
@@ -79,8 +93,10 @@ __all__ = [
     "Band",
     "Bounds",
     "Budget",
+    "Calibration",
     "Candidate",
     "CompileGain",
+    "Correction",
     "DeviceMemory",
     "Economy",
     "Experts",
@@ -103,9 +119,11 @@ __all__ = [
     "Quantity",
     "Ranked",
     "Rate",
+    "Refusal",
     "Rejected",
     "Reliability",
     "Remedy",
+    "Sample",
     "SlidingWindow",
     "Source",
     "StepMemory",
@@ -120,9 +138,12 @@ __all__ = [
     "by_parameters",
     "by_precision",
     "by_stage",
+    "calibrate",
     "candidates",
     "compute_optimal",
+    "corrected",
     "count_parameters",
+    "counted_peak_bytes",
     "depth_candidates",
     "device_memory",
     "effective_data",
@@ -147,7 +168,9 @@ __all__ = [
     "load_shape",
     "loss_law",
     "measured",
+    "model_for_tokens",
     "native_gap",
+    "optimal_band",
     "optimal_by_fit",
     "optimal_tokens",
     "optimizer",
@@ -161,6 +184,7 @@ __all__ = [
     "preset_names",
     "recipe",
     "remedies",
+    "runtime_bytes",
     "search",
     "shape_from_hf",
     "step_memory",

@@ -28,7 +28,8 @@ def kwh(hours: Band, hardware: Hardware, economy: Economy) -> Band | None:
 
     def energy(name: str, index: int) -> Quantity:
         amount = (hours.low, hours.mid, hours.high)[index]
-        share = given("share of the rated power", economy.power_share[index], source=economy.power_share_source)
+        assumed = given("share of the rated power", economy.power_share[index], source=economy.power_share_source)
+        share = hardware.power_share or assumed
         pue = given("PUE", economy.pue[index], source=economy.pue_source)
         value = amount.value * power.value * share.value * pue.value / WATT_PER_KILOWATT
         formula = "hours * power * share * pue / 1000"

@@ -117,9 +117,9 @@ def executed_flop_per_token(
     return total("FLOP per token (with recompute)", (*base.terms, again), source="korthikanti2022")
 
 
-def by_convention(shape: ModelShape, seq_len: int) -> dict[str, Quantity]:
+def by_convention(shape: ModelShape, seq_len: int, *, adapter: Adapter | None = None) -> dict[str, Quantity]:
     """All conventions side by side."""
-    return {convention: flop_per_token(shape, seq_len, convention) for convention in CONVENTIONS}
+    return {convention: flop_per_token(shape, seq_len, convention, adapter=adapter) for convention in CONVENTIONS}
 
 
 def _products(

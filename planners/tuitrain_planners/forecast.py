@@ -10,6 +10,7 @@ from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.scaling import effective_data, optimal_tokens, predicted_loss
 
 CURVE_POINTS: Final = 48
+FINE_TUNING_TOKENS: Final = 10_000_000
 
 
 def optimal_length(request: PlanRequest, parameters: Quantity) -> Quantity:
@@ -27,6 +28,9 @@ def planned_length(request: PlanRequest, tokens_per_step: Quantity, optimal: Qua
     if request.steps is not None:
         value = request.steps * tokens_per_step.value
         return derived("planned tokens", value, "tokens", "steps * per_step", steps=request.steps, per_step=tokens_per_step)
+    if request.adapter is not None or request.reference != "none":
+        source = "assumption: no length was given; some ten thousand examples"
+        return given("planned tokens", max(FINE_TUNING_TOKENS, tokens_per_step.value), "tokens", source)
     source = "assumption: no length was given, so the compute-optimal one"
     value = max(optimal.value, tokens_per_step.value)
     return derived(

@@ -43,6 +43,7 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         compiled=request.compiled,
         communicators=request.mesh.communicators,
         variable_lengths=request.variable_lengths,
+        measured=request.hardware.memory_correction,
     )
 
 

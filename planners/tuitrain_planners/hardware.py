@@ -7,7 +7,7 @@ carries a curve of training rates by model width: small models run far below the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from typing import Final, Literal, TypeAlias
 
@@ -49,6 +49,18 @@ DEFAULT_MFU: Final = MfuPrior(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RateCorrection:
+    """What finished runs did to a probe's curve (`calibrate`)."""
+
+    curve: tuple[tuple[int, float], ...]
+    """(hidden size, measured / planned), widths rising."""
+    source: str
+    """`measured: N runs on this machine`."""
+    probed: tuple[tuple[int, float], ...] = ()
+    """The rates before; filled in by `with_rate_correction`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Hardware:
     """One device."""
 
@@ -83,6 +95,13 @@ class Hardware:
     """Whose prices, and of when."""
     compile_gain: CompileGain | None = None
     """What torch.compile adds to `rates`, which are eager. None: not known."""
+    rate_correction: RateCorrection | None = None
+    """What is already in `rates` besides the probe's. None: no run was looked at."""
+    memory_correction: Mapping[str, Quantity] = field(default_factory=dict)
+    """Empty, or as runs measured it: `correction`, measured over planned memory of what a model's size decides, and `offset`,
+    measured less planned bytes of what it does not (interpreter, libraries, driver)."""
+    power_share: Quantity | None = None
+    """Share of `power_w` that was measured while training; replaces the assumed one."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("cpu", "gpu"):
@@ -102,6 +121,13 @@ class Hardware:
         """Dense peak of a dtype; None when unknown."""
         value = self.peak_flop_per_s.get(dtype)
         return None if value is None else given(f"{dtype} peak of {self.name}", value, "FLOP/s", self.source)
+
+    def with_rate_correction(self, correction: RateCorrection) -> Hardware:
+        """The same with its curve scaled. A width that ran becomes a point of the curve, so it is no longer beyond it."""
+        probed = self.rates
+        widths = sorted({width for width, _ in (*probed, *correction.curve)})
+        scaled = tuple((width, _at(probed, width)[0] * _at(correction.curve, width)[0]) for width in widths)
+        return replace(self, rates=scaled, rate_correction=replace(correction, probed=probed))
 
 
 def price_band(price: Price) -> tuple[float, float, float]:
@@ -135,6 +161,7 @@ def measured(
     rates_convention: str = DEFAULT_CONVENTION,
     peak_flop_per_s: Mapping[str, float] | None = None,
     compile_gain: CompileGain | None = None,
+    power_w: float | None = None,
 ) -> Hardware:
     """A device known from measurement: its memory and training rates by width, in any order."""
     curve = tuple(sorted(rates))
@@ -149,6 +176,7 @@ def measured(
         source=source,
         peak_flop_per_s=peak_flop_per_s or {},
         compile_gain=compile_gain,
+        power_w=power_w,
     )
 
 
@@ -156,7 +184,13 @@ def interpolated_rate(hardware: Hardware, hidden_size: int) -> tuple[Quantity, s
     """Eager training rate at a width; and a warning or ""."""
     assert hardware.rates, "only a measured device has a curve"
     name = f"training rate at width {hidden_size}"
-    return _on_curve(hardware.rates, hidden_size, name, "FLOP/s", hardware.source)
+    found, warning = _on_curve(hardware.rates, hidden_size, name, "FLOP/s", hardware.source)
+    if (correction := hardware.rate_correction) is None:
+        return found, warning
+    probed, _ = _on_curve(correction.probed, hidden_size, f"probed {name}", "FLOP/s", hardware.source)
+    factor, _ = _on_curve(correction.curve, hidden_size, "measured over planned tokens/s", "", correction.source)
+    value = probed.value * factor.value  # what `rates` says, by its two parts
+    return derived(name, value, "FLOP/s", "probed * factor", correction.source, probed=probed, factor=factor), warning
 
 
 def interpolated_gain(gain: CompileGain, hidden_size: int) -> Quantity:
@@ -168,9 +202,9 @@ def _on_curve(
     curve: tuple[tuple[int, float], ...], hidden_size: int, name: str, unit: str, source: str
 ) -> tuple[Quantity, str]:
     """Straight in log-log between the points and flat beyond them; a warning where it is flat."""
-    above = next((index for index, (width, _) in enumerate(curve) if width >= hidden_size), len(curve))
+    value, above = _at(curve, hidden_size)
     if above == len(curve) or above == 0 or curve[above][0] == hidden_size:
-        width, value = curve[min(above, len(curve) - 1)]
+        width = curve[min(above, len(curve) - 1)][0]
         end = "narrowest" if above == 0 else "widest"
         warning = (
             ""
@@ -179,7 +213,6 @@ def _on_curve(
         )
         return given(name, value, unit, source), warning
     (h0, r0), (h1, r1) = curve[above - 1], curve[above]
-    value = exp(log(r0) + (log(r1) - log(r0)) * (log(hidden_size) - log(h0)) / (log(h1) - log(h0)))
     quantity = derived(
         name,
         value,
@@ -193,3 +226,12 @@ def _on_curve(
         r1=r1,
     )
     return quantity, ""
+
+
+def _at(curve: tuple[tuple[int, float], ...], hidden_size: int) -> tuple[float, int]:
+    """The curve's value at a width, and the index of the first point that is not below it."""
+    above = next((index for index, (width, _) in enumerate(curve) if width >= hidden_size), len(curve))
+    if above == len(curve) or above == 0 or curve[above][0] == hidden_size:
+        return curve[min(above, len(curve) - 1)][1], above
+    (h0, r0), (h1, r1) = curve[above - 1], curve[above]
+    return exp(log(r0) + (log(r1) - log(r0)) * (log(hidden_size) - log(h0)) / (log(h1) - log(h0))), above

@@ -9,7 +9,8 @@ from tuitrain_planners.memory.device import DeviceMemory
 from tuitrain_planners.memory.phases import GROUPS
 from tuitrain_planners.plan import Plan
 from tuitrain_planners.quantity import Quantity
-from tuitrain_planners.report import figures, rows, terms_by_group
+from tuitrain_planners.report import figures, terms_by_group
+from tuitrain_planners.screen import rows
 from tuitrain_planners.units import format_bytes, format_value
 
 COLOURS: Final = dict(

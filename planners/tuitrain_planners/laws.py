@@ -41,6 +41,8 @@ class LossLaw:
     """Smallest and largest N among the runs it was fitted to; beyond them it extrapolates."""
     standard_errors: Mapping[str, float] = field(default_factory=dict)
     """One sigma of each constant. The constants are strongly correlated: never add these up into a band of the loss."""
+    size_exponent: tuple[float, float] | None = None
+    """(a, its standard error) of N_opt ~ C^a, where the fit states it: the one error that holds for the optimum as a whole."""
 
     def __post_init__(self) -> None:
         for name, known in (("unit", ("nats/token", "bits/byte")), ("data_unit", ("tokens", "bytes"))):
@@ -49,6 +51,10 @@ class LossLaw:
         for name in ("e", "a", "b", "alpha", "beta"):
             if not (math.isfinite(value := getattr(self, name)) and (value > 0 or (name == "e" and value == 0))):
                 raise PlanError(f"law {self.name!r}: {name} is {value}", "constants of a loss law are positive")
+
+    def parameters_for(self, data: float) -> float:
+        """The N for which D = `data` is optimal: the inverse of `optimal_data`."""
+        return float((self.alpha * self.a / (self.beta * self.b) * data**self.beta) ** (1 / self.alpha))
 
     def extrapolates(self, parameters: float) -> bool:
         """Whether N lies outside the models the law was fitted to."""
@@ -81,6 +87,10 @@ class TokenRule:
         """Tokens that suit N = `parameters`."""
         return float(10.0**self.log10_scale * parameters**self.exponent)
 
+    def parameters_for(self, data: float) -> float:
+        """The N that D = `data` tokens suit."""
+        return float((data / 10.0**self.log10_scale) ** (1 / self.exponent))
+
     def optimal_parameters(self, flop: float) -> float:
         """The N with 6 N D(N) = `flop`."""
         return float((flop / (6 * 10.0**self.log10_scale)) ** (1 / (1 + self.exponent)))
@@ -95,6 +105,7 @@ EPOCH: Final = LossLaw(
     name="epoch", e=1.81686, a=482.00572, b=2085.4342, alpha=0.34781, beta=0.36585, unit="nats/token", source="epoch2024",
     corpus=f"{_MASSIVE_TEXT} (Hoffmann's runs, read from their figure 4)",
     fitted_parameters=_HOFFMANN_RANGE, standard_errors={"e": 0.03, "a": 124.58, "b": 1293.23, "alpha": 0.015, "beta": 0.021},
+    size_exponent=(0.513, 0.020),
 )  # fmt: skip
 """Refit of approach 3: Besiroglu et al. (2024)."""
 

@@ -18,10 +18,10 @@ from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, op
 from tuitrain_planners.goodput import Goodput, goodput
 from tuitrain_planners.grid import by_stage
 from tuitrain_planners.memory.device import DeviceMemory
-from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.parameters import active_parameters, adapter_parameters, count_parameters
 from tuitrain_planners.quantity import Band, Quantity, derived
 from tuitrain_planners.request import PlanRequest
-from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_by_fit, training_verdict
+from tuitrain_planners.scaling import REPETITIONS_TRUSTED, optimal_band, optimal_by_fit, training_verdict
 from tuitrain_planners.storage import Storage, storage
 from tuitrain_planners.throughput import Throughput, throughput
 from tuitrain_planners.units import format_bytes, format_count
@@ -36,6 +36,10 @@ class Plan:
 
     request: PlanRequest
     parameters: Quantity
+    active_parameters: Quantity
+    """What a token uses: fewer than all with experts."""
+    trainable_parameters: Quantity
+    """What gets gradients: fewer than all with adapters."""
     flop_per_token: Quantity
     """In the request's convention."""
     flop_by_convention: Mapping[str, Quantity]
@@ -47,6 +51,8 @@ class Plan:
     tokens_per_parameter: Quantity
     optimal_tokens: Quantity
     """By the request's law."""
+    optimal_band: Band
+    """The same, one standard error of the law's exponent either way."""
     optimal_by_fit: Mapping[str, Quantity]
     training_verdict: str
     """Under-trained, near compute-optimal or over-trained, in words."""
@@ -74,6 +80,11 @@ class Plan:
     warnings: tuple[str, ...]
     """What the reader should know before believing the numbers."""
 
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether the scaling laws' figures mean something: they do not for adapters and preferences."""
+        return _is_pretraining(self.request)
+
 
 def plan(request: PlanRequest) -> Plan:
     """All figures of one run."""
@@ -87,14 +98,16 @@ def plan(request: PlanRequest) -> Plan:
     speed = throughput(request, tokens_per_step=per_step, steps=steps)
     hours = gpu_hours(speed.duration_s, request.mesh.devices)
     energy = kwh(hours, hardware, request.economy)
-    flop = flop_per_token(shape, request.seq_len, request.convention)
+    flop = flop_per_token(shape, request.seq_len, request.convention, adapter=request.adapter)
     stored = storage(request, tokens)
     loss = final_loss(request, parameters, tokens)
     return Plan(
         request=request,
         parameters=parameters,
+        active_parameters=active_parameters(shape),
+        trainable_parameters=parameters if request.adapter is None else adapter_parameters(shape, request.adapter),
         flop_per_token=flop,
-        flop_by_convention=by_convention(shape, request.seq_len),
+        flop_by_convention=by_convention(shape, request.seq_len, adapter=request.adapter),
         total_flop=derived(
             f"total FLOP ({request.convention})", flop.value * tokens.value, "FLOP", "flop * D", flop=flop, D=tokens
         ),
@@ -105,6 +118,7 @@ def plan(request: PlanRequest) -> Plan:
             "tokens per parameter", tokens.value / parameters.value, "", "D / N", D=tokens, N=parameters
         ),
         optimal_tokens=optimal,
+        optimal_band=optimal_band(request.law, parameters.value),
         optimal_by_fit=optimal_by_fit(parameters.value),
         training_verdict=training_verdict(tokens.value, optimal.value),
         memory=memory,
@@ -122,9 +136,14 @@ def plan(request: PlanRequest) -> Plan:
         warnings=(
             *_machine_warnings(request, memory, speed),
             *_host_warnings(request, stored),
-            *_loss_warnings(request, parameters, tokens, loss),
+            *(_loss_warnings(request, parameters, tokens, loss) if _is_pretraining(request) else ()),
         ),
     )
+
+
+def _is_pretraining(request: PlanRequest) -> bool:
+    """Whether scaling laws speak about this run."""
+    return request.adapter is None and request.reference == "none"
 
 
 def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Throughput) -> Iterator[str]:

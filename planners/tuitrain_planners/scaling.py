@@ -10,7 +10,7 @@ from typing import Final
 
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.laws import FITS, Fit, LossLaw
-from tuitrain_planners.quantity import Quantity, derived, given, total
+from tuitrain_planners.quantity import Band, Quantity, derived, given, total
 
 REPETITION_DECAY: Final = 15.387756
 """R*_D of Muennighoff et al. (2023), Appendix A: after this many repetitions one more is worth 1/e of fresh data."""
@@ -31,6 +31,40 @@ def optimal_tokens(law: Fit, parameters: float) -> Quantity:
         return derived(name, value, unit, formula, law.source, **inputs)
     inputs = {"c": law.log10_scale, "m": law.exponent, "N": parameters}
     return derived(name, value, unit, "10 ** c * N ** m", law.source, **inputs)
+
+
+def optimal_band(law: Fit, parameters: float) -> Band:
+    """Optimal tokens, one standard error of the exponent either way; no width where the fit states no error.
+
+    N_opt ~ C^a means D_opt ~ N^((1 - a) / a), so an error of a tilts the line by error / a^2, about the middle (in logarithms)
+    of the models the law was fitted to. The level there is the fit's own and is not widened.
+    """
+    mid = optimal_tokens(law, parameters)
+    if not isinstance(law, LossLaw) or law.size_exponent is None:
+        return Band(low=mid, mid=mid, high=mid)
+    (a, error), (small, large) = law.size_exponent, law.fitted_parameters
+    pivot = math.sqrt(small * large)
+    tilt = error / a**2 * abs(math.log(parameters / pivot))
+
+    def end(name: str, sign: int) -> Quantity:
+        mark = "+" if sign > 0 else "-"
+        formula = f"D * exp({mark}error / a ** 2 * max(log(N / pivot), -log(N / pivot)))"
+        inputs: dict[str, Quantity | float] = {"D": mid, "a": a, "error": error, "N": parameters, "pivot": pivot}
+        return derived(f"{mid.name}, {name}", mid.value * math.exp(sign * tilt), mid.unit, formula, law.source, **inputs)
+
+    return Band(low=end("low", -1), mid=mid, high=end("high", 1))
+
+
+def model_for_tokens(law: Fit, tokens: float) -> Quantity:
+    """Parameters for which so many tokens are compute-optimal."""
+    if not tokens > 0:
+        raise PlanError(f"{tokens} tokens", "a positive number, such as 20B")
+    name, n = f"optimal parameters ({law.name})", law.parameters_for(tokens)
+    if isinstance(law, LossLaw):
+        formula = "(alpha * a / (beta * b) * D ** beta) ** (1 / alpha)"
+        inputs = {"a": law.a, "b": law.b, "alpha": law.alpha, "beta": law.beta, "D": tokens}
+        return derived(name, n, "parameters", formula, law.source, **inputs)
+    return derived(name, n, "parameters", "(D / 10 ** c) ** (1 / m)", law.source, c=law.log10_scale, m=law.exponent, D=tokens)
 
 
 def optimal_by_fit(parameters: float) -> dict[str, Quantity]:

@@ -101,6 +101,8 @@ def _layer(work: Workload, times: LayerTime, constants: Efficiency) -> Quantity:
     if not moe:
         return total("a layer and what it sends", [times.layer(experts=False), *parts])
     routed, sends = times.layer(experts=True), expert_s(work, constants)
+    if work.tensor_overlap and sends.value:
+        sends = derived("all-to-all, not hidden", exposed.value * sends.value, "s", "share * send", share=exposed, send=sends)
     layers = total("a layer with experts, and what it sends", [each for each in (routed, sends, *parts) if each.value])
     if moe == shape.num_layers:
         return layers

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.communication import communication_s, sent_bytes
 from tuitrain_planners.efficiency import generation_name
 from tuitrain_planners.errors import PlanError
@@ -179,7 +180,7 @@ def throughput(request: PlanRequest, *, tokens_per_step: Quantity, steps: int) -
         duration_s=Band(low=duration("low", made.band.low), mid=duration("mid", step_s), high=duration("high", made.band.high)),
         communication_s=made.communication_s,
         waiting_s=made.waiting_s,
-        mfu=mfu(request.shape, request.seq_len, tokens_per_s, peak, request.mesh.devices, request.convention),
+        mfu=mfu(request.shape, request.seq_len, tokens_per_s, peak, request.mesh.devices, request.convention, request.adapter),
     )
 
 
@@ -259,12 +260,18 @@ def _rated_steps(request: PlanRequest) -> _Steps:
 
 
 def mfu(
-    shape: ModelShape, seq_len: int, tokens_per_s: Quantity, peak: Quantity | None, devices: int, convention: str
+    shape: ModelShape,
+    seq_len: int,
+    tokens_per_s: Quantity,
+    peak: Quantity | None,
+    devices: int,
+    convention: str,
+    adapter: Adapter | None = None,
 ) -> Quantity | None:
     """Model FLOP utilisation in a named convention; None where the peak is unknown."""
     if peak is None:
         return None
-    flop = flop_per_token(shape, seq_len, convention)
+    flop = flop_per_token(shape, seq_len, convention, adapter=adapter)
     return derived(
         f"MFU ({convention})",
         flop.value * tokens_per_s.value / (peak.value * devices),

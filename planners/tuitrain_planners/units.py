@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from typing import Final
 
 from tuitrain_planners.errors import PlanError, unknown_name
@@ -25,7 +26,9 @@ _PREFIXES: Final = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
 _FLOP: Final = {"": 1.0} | {p + unit: f for p, f in _PREFIXES.items() for unit in ("FLOP", "FLOPs")}
 _FLOP_PER_S: Final = {"": 1.0} | {p + unit: f for p, f in _PREFIXES.items() for unit in ("FLOP/s", "FLOPs/s", "FLOPS")}
 
-_NUMBER: Final = r"[+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER: Final = r"[+-]?(?:[0-9][0-9_,]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:[.eE].*)?")
+"""Thousands between commas. Any other comma may be meant as a decimal point, and would be ten times off."""
 _ONE: Final = re.compile(rf"\s*({_NUMBER})\s*([A-Za-z/]*)\s*")
 
 
@@ -114,6 +117,8 @@ def format_value(value: float, unit: str) -> str:
 def _parse(text: str | float, what: str, factors: Mapping[str, float], shown: Iterable[str] = ()) -> float:
     """Number times factor. `shown`: the units to offer when the unit is unknown; by default all of `factors`."""
     if not isinstance(text, str):
+        if not isfinite(text):
+            raise PlanError(f"{text} is no {what}", "write a number and a unit, such as 80GiB, 1.4T or 15min")
         return float(text)
     match = _ONE.fullmatch(text)
     if match is None:
@@ -122,7 +127,12 @@ def _parse(text: str | float, what: str, factors: Mapping[str, float], shown: It
         )
     if match[2] not in factors:
         raise unknown_name(what, match[2], (unit for unit in shown or factors if unit))
-    return float(match[1].replace("_", "").replace(",", "")) * factors[match[2]]
+    if "," in match[1] and not _GROUPED.fullmatch(match[1]):
+        raise PlanError(f"{text!r}: is its comma a decimal point?", "write 1.5 with a point, or 1,500,000 in groups of three")
+    value = float(match[1].replace("_", "").replace(",", "")) * factors[match[2]]
+    if not isfinite(value):
+        raise PlanError(f"{text!r} is too large for a {what}", "write a number below 1e308")
+    return value
 
 
 def _whole(value: float) -> float:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuitrain.cli import plan_calibrate
 from tuitrain.cli.default_command import DEFAULT_COMMAND, DefaultCommand
+from tuitrain.cli.plan_input import refuse_several
 from tuitrain.cli.plan_validate import validate
 
 if TYPE_CHECKING:
-    from tuitrain_planners import Hardware, Host, ModelShape, Plan, PlanRequest
+    from tuitrain_planners import Plan
 
 
 group = typer.Typer(cls=DefaultCommand, help="Every number of a training run before it starts.")
@@ -21,12 +23,9 @@ group = typer.Typer(cls=DefaultCommand, help="Every number of a training run bef
 def register(app: typer.Typer) -> None:
     """Add `plan MODEL`, and the commands beside it."""
     group.command(DEFAULT_COMMAND, hidden=True)(plan)
+    group.command("calibrate")(plan_calibrate.calibrate)
     group.command("validate")(validate)
     app.add_typer(group, name="plan")
-
-
-OF_A_CONFIG = {"model", "overrides", "gpu", "explain", "simulate", "as_json", "markdown", "html"}
-"""What `plan CONFIG.toml` reads; everything else stands in the file."""
 
 
 def plan(
@@ -51,7 +50,26 @@ def plan(
     hours: Annotated[
         float | None, typer.Option(help="Length of the run as a time. Without a MODEL: the best one for this time.")
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="Devices, each working on its part of the batch.")] = 1,
+    gpu_hours: Annotated[float | None, typer.Option(help="... as hours of all devices together.")] = None,
+    usd: Annotated[float | None, typer.Option(help="... as money, at the device's price.")] = None,
+    flop: Annotated[str | None, typer.Option(help="... as compute: 1e21. Without a MODEL: the one that suits it.")] = None,
+    gpus: Annotated[int, typer.Option(help="Devices altogether.")] = 1,
+    tp: Annotated[int, typer.Option(help="Tensor parallelism: devices that cut each layer's matrices.")] = 1,
+    pp: Annotated[int, typer.Option(help="Pipeline parallelism: stages of layers.")] = 1,
+    vp: Annotated[int, typer.Option(help="Turns in which layers are dealt out to stages (interleaved schedule).")] = 1,
+    cp: Annotated[int, typer.Option(help="Context parallelism: devices that cut the sequence.")] = 1,
+    ep: Annotated[int, typer.Option(help="Expert parallelism: devices that share out the experts.")] = 1,
+    sequence_parallel: Annotated[
+        bool, typer.Option("--sequence-parallel/--no-sequence-parallel", help="With --tp: cut norms and residuals too.")
+    ] = True,
+    gpipe: Annotated[bool, typer.Option("--gpipe", help="A pipeline that runs all forwards first, not 1F1B.")] = False,
+    shard_group: Annotated[
+        int | None, typer.Option(help="Devices that share states (HSDP); the others hold copies. Default: all.")
+    ] = None,
+    offload: Annotated[str, typer.Option(help="none, optimizer or all: what lives in host memory.")] = "none",
+    no_sync: Annotated[
+        bool, typer.Option("--no-sync", help="Accumulate whole gradients and reduce once per step (ZeRO-2, 3).")
+    ] = False,
     zero: Annotated[
         str, typer.Option(help="ZeRO stage 0, 1, 2 or 3; `all`: the lowest that fits, and the table of all of them.")
     ] = "0",
@@ -59,15 +77,30 @@ def plan(
         bool, typer.Option("--reshard/--no-reshard", help="ZeRO-3: give gathered weights back between forward and backward.")
     ] = True,
     framework: Annotated[
-        str, typer.Option(help="Whose software: tuitrain, fsdp2-hf, fsdp2-native, hf-trainer, ddp-native, deepspeed-paper.")
+        str, typer.Option(help="Whose software: tuitrain, fsdp2-hf, hf-trainer, deepspeed, megatron, litgpt, torchtune, ...")
     ] = "tuitrain",
+    method: Annotated[str, typer.Option(help="full, lora or qlora.")] = "full",
+    rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 16,
+    targets: Annotated[
+        str, typer.Option(help="Matrices with adapters: all-linear, or some of q,k,v,o,gate,up,down,head.")
+    ] = "all-linear",
+    base: Annotated[
+        str | None, typer.Option(help="How frozen weights are kept: 16bit, fp32, int8, nf4, nf4-dq, int4-gptq, int8-gptq.")
+    ] = None,
+    dropout: Annotated[bool, typer.Option("--dropout", help="Adapters drop inputs out, which keeps copies.")] = False,
+    adapter_bits: Annotated[int, typer.Option(help="Bits of an adapter's weight: 32 (peft) or 16.")] = 32,
+    stage: Annotated[str, typer.Option(help="pretrain, sft or dpo: preference pairs beside a reference model.")] = "pretrain",
     seq: Annotated[int | None, typer.Option(help="Tokens per sequence.")] = None,
     micro_batch: Annotated[int, typer.Option(help="Sequences per forward pass.")] = 1,
     accum: Annotated[int, typer.Option(help="Forward passes per optimizer step.")] = 1,
-    precision: Annotated[str, typer.Option(help="fp32, bf16-mixed, bf16-pure or fp16-mixed.")] = "bf16-mixed",
-    optimizer: Annotated[str, typer.Option(help="adamw or muon.")] = "adamw",
+    precision: Annotated[str, typer.Option(help="fp32, bf16-mixed, bf16-pure, fp16-mixed or fp8-mixed.")] = "bf16-mixed",
+    optimizer: Annotated[str, typer.Option(help="adamw, adamw-8bit, adamw-paged-8bit, adafactor, sgd, muon, ...")] = "adamw",
     recompute: Annotated[str, typer.Option(help="none, selective or full.")] = "none",
-    loss: Annotated[str | None, typer.Option(help="plain or chunked. Default: what the framework runs.")] = None,
+    attention: Annotated[str, typer.Option(help="flash, or naive: the scores written out.")] = "flash",
+    step_in_backward: Annotated[
+        bool, typer.Option("--step-in-backward", help="Each gradient moves its weight as soon as it is made.")
+    ] = False,
+    loss: Annotated[str | None, typer.Option(help="plain, bf16, chunked or fused. Default: what the framework runs.")] = None,
     tokens: Annotated[
         str | None, typer.Option(help="Length of the run: 20B, 3e9. Default: what the law finds optimal.")
     ] = None,
@@ -90,47 +123,48 @@ def plan(
         bool, typer.Option("--fit", help="Search layouts of the GPUs at a fixed global batch; plan the fastest.")
     ] = False,
     global_batch: Annotated[
-        int | None, typer.Option(min=1, help="With --fit: sequences per step. Default: micro-batch x accum x gpus.")
+        int | None, typer.Option(help="With --fit: sequences per step. Default: as otherwise typed.")
     ] = None,
-    batch_tokens: Annotated[str | None, typer.Option(help="With --fit: the same in tokens: 4M, 2097152.")] = None,
+    batch_tokens: Annotated[str | None, typer.Option(help="With --fit: the same in tokens: 4194304.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
     html: Annotated[bool, typer.Option("--html", help="The plan as one self-contained page: --html > plan.html")] = False,
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
-    from tuitrain.cli.plan_fit import batch_of, bounds_of, first, fitted
+    from tuitrain.cli.plan_budget import hours_of, model_of
+    from tuitrain.cli.plan_fit import fitted, search_of
+    from tuitrain.cli.plan_fits import presets_that_fit
     from tuitrain.cli.plan_hours import best_for_hours
     from tuitrain.cli.plan_print import print_plan
+    from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
-    from tuitrain_planners import EMBODIED_KG_CO2E, Economy, grid
     from tuitrain_planners import plan as make_plan
 
-    _refuse_contradictions(context, model, overrides, params=params, hours=hours, tokens=tokens, zero=zero)
-    batch = batch_of(_given(context), fit=fit, model=model or params, sequences=global_batch, tokens=batch_tokens)
+    asked = Asked(**context.params)
+    refuse_contradictions(context, asked)
+    refuse_several({"--explain": explain is not None, "--json": as_json, "--markdown": markdown, "--html": html})
+    asked, search = search_of(asked, context)
     reasons: tuple[str, ...] = ()
     layouts = None
     if model is not None and model.endswith(".toml"):
         planned = _plan_of_config(Path(model), overrides or [], gpu)
+    elif asked.names_no_model and method != "full":
+        return presets_that_fit(asked)
     else:
-        request = _request(
-            _shape(model, params), gpu, seq=seq, micro_batch=micro_batch, accum=accum, precision=first(precision, fit),
-            optimizer=optimizer, recompute=recompute, loss=loss and first(loss, fit), tokens=tokens, law=law, gpus=gpus,
-            framework=framework, reshard=reshard,
-        )  # fmt: skip
-        economy = Economy(
-            grid=grid(country), price_usd_per_gpu_hour=price, electricity_usd_per_kwh=kwh_price, purchase_usd=purchase,
-            spot=spot, embodied_kg_co2e=EMBODIED_KG_CO2E if embodied else None,
-        )  # fmt: skip
-        request = replace(request, zero=_stage(request, zero), economy=economy)
-        if fit:
-            request, layouts = fitted(request, batch, bounds_of(_given(context), zero, recompute, precision, loss))
-        if hours is None:
+        found_model = model_of(asked) if asked.names_no_model else None
+        request = request_of(asked, shape=None if found_model is None else found_model[0])
+        if search is not None:
+            request, layouts = fitted(request, search)
+        time = hours_of(asked, request.hardware)
+        if found_model is not None:
+            planned, reasons = make_plan(replace(request, tokens=found_model[1])), found_model[2]
+        elif time is None:
             planned = make_plan(request)
-        elif model is not None or params is not None:
-            planned = make_plan(replace(request, tokens=_affordable(request, hours)))
+        elif not asked.names_no_model:
+            planned = make_plan(replace(request, tokens=affordable(request, time)))
         else:
-            planned, reasons = best_for_hours(request, hours)
+            planned, reasons = best_for_hours(request, time)
     found = _simulation(planned, explain=explain, markdown=markdown, html=html) if simulate else None
     print_plan(planned, explain=explain, as_json=as_json, markdown=markdown, html=html, simulation=found, fit=layouts)
     if reasons and not (as_json or markdown or html or explain):
@@ -138,138 +172,15 @@ def plan(
     return EXIT_DOES_NOT_FIT if planned.memory.verdict == "oom" else EXIT_OK
 
 
-def _refuse_contradictions(
-    context: typer.Context, model: str | None, overrides: list[str] | None, *,
-    params: str | None, hours: float | None, tokens: str | None, zero: str,
-) -> None:  # fmt: skip
-    """What was typed and would do nothing, or twice the same, is an error."""
-    from tuitrain.errors import UsageError
-
-    if sum(each is not None for each in (model, params)) > 1 or (model is None and params is None and hours is None):
-        raise UsageError(
-            "plan needs a MODEL, --params SIZE, or --hours to find one", "tuitrain plan llama-3-8b --gpu h100-80gb"
-        )
-    if hours is not None and not hours > 0:
-        raise UsageError(f"--hours {hours:g}", "a positive time")
-    if zero == "all" and model is None and params is None:
-        raise UsageError(
-            "--zero all chooses a stage for a MODEL, and there is none", "--zero 3 finds what ZeRO-3 makes room for"
-        )
-    if hours is not None and tokens is not None:
-        raise UsageError("both --hours and --tokens set the length", "give one of them")
-    of_config = model is not None and model.endswith(".toml")
-    if of_config and (extra := _given(context) - OF_A_CONFIG):
-        options = ", ".join(f"--{each.replace('_', '-')}" for each in sorted(extra))
-        raise UsageError(f"{options} and a CONFIG.toml", "set it in the file, or as SECTION.KEY=VALUE")
-    if overrides and not of_config:
-        raise UsageError(
-            f"overrides {' '.join(overrides)} without a CONFIG.toml", "options set what a preset's plan depends on"
-        )
-
-
-def _given(context: typer.Context) -> set[str]:
-    """Names of the parameters that were typed, not left at their default."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-
-
-def _request(
-    shape: ModelShape, gpu: str | None, *, seq: int | None, micro_batch: int, accum: int, precision: str, optimizer: str,
-    recompute: str, loss: str | None, tokens: str | None, law: str, gpus: int, framework: str, reshard: bool,
-) -> PlanRequest:  # fmt: skip
-    from tuitrain.runs.compiler import unavailable
-    from tuitrain_planners import Mesh, PlanRequest, loss_law, parse_count
-    from tuitrain_planners import framework as find_framework
-
-    hardware = _hardware(gpu, precision)
-    return PlanRequest(
-        shape=shape,
-        hardware=hardware,
-        seq_len=seq or min(shape.max_seq_len, 2048),
-        micro_batch=micro_batch,
-        grad_accum=accum,
-        precision=precision,
-        optimizer=optimizer,
-        recompute=recompute,
-        loss_head=loss or find_framework(framework).head(adapted=False),
-        mesh=Mesh(dp=gpus),
-        framework=framework,
-        reshard=reshard,
-        tokens=parse_count(tokens) if tokens else None,
-        law=loss_law(law),
-        compiled=hardware.compile_gain is not None and unavailable(hardware.kind) is None,
-        host=_host(gpu),
-    )
-
-
-def _host(gpu: str | None) -> Host:
-    """The RAM around the devices is known on the machine at hand only."""
-    from tuitrain.runs.machine import this_machine
-    from tuitrain_planners import Host
-
-    return Host() if gpu not in (None, "this") else Host(memory_bytes=this_machine().memory_bytes)
-
-
-def _shape(model: str | None, params: str | None) -> ModelShape:
-    """A model by whichever of its names was given."""
-    import re
-
-    from tuitrain.runs.home import presets_dir
-    from tuitrain_planners import by_depth, by_parameters, find_shape, parse_count, shape_from_hf
-
-    if params is not None:
-        return by_parameters(parse_count(params))
-    if model is None:
-        return by_depth(1, 32_768, "llama")  # what --hours replaces
-    if dial := re.fullmatch(r"d(\d+)", model):
-        return by_depth(int(dial[1]), 32_768)
-    path = Path(model).expanduser()
-    if model.endswith(".json") or (path.is_dir() and (path / "config.json").exists()):
-        return shape_from_hf(path)
-    return find_shape(presets_dir() / "models", model)
-
-
-def _affordable(request: PlanRequest, hours: float) -> float:
-    """Tokens of the time, at least one step."""
-    from tuitrain_planners import tokens_for
-
-    return max(tokens_for(request, hours * 3600).value, request.tokens_per_step().value)
-
-
-def _stage(request: PlanRequest, zero: str) -> int:
-    """The stage asked for; of all, the lowest that fits, or the last when none does."""
-    from tuitrain.errors import UsageError
-    from tuitrain_planners import by_stage
-
-    if zero == "all":
-        return next((stage for stage, each in enumerate(by_stage(request)) if each.verdict == "fits"), 3)
-    if zero not in ("0", "1", "2", "3"):
-        raise UsageError(f"--zero {zero}", "0, 1, 2, 3 or all")
-    return int(zero)
-
-
-def _hardware(gpu: str | None, precision: str) -> Hardware:
-    from tuitrain.runs.home import presets_dir
-    from tuitrain_planners import find_hardware
-
-    if gpu is not None and gpu != "this":
-        return find_hardware(presets_dir() / "hardware", gpu)
-    from tuitrain.runs.calibration import measured_hardware
-    from tuitrain.runs.machine import this_machine
-
-    machine = this_machine()
-    device = "cuda" if machine.gpus else "cpu"
-    return measured_hardware(machine, device=device, precision=precision, threads=machine.physical_cores)
-
-
 def _plan_of_config(path: Path, overrides: list[str], gpu: str | None) -> Plan:
+    from tuitrain.cli.plan_request import find_or_measure
     from tuitrain.config.load import load_config
     from tuitrain.config.resolve import resolve
     from tuitrain.runs.machine import this_machine
     from tuitrain.runs.planning import plan_for_run
 
     resolved = resolve(load_config(path, overrides), this_machine())
-    hardware = None if gpu is None else _hardware(gpu, str(resolved.config.train.precision))
+    hardware = None if gpu is None else find_or_measure(gpu, str(resolved.config.train.precision))
     return plan_for_run(resolved, hardware=hardware).plan
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from tuitrain.cli.diagnostics import fail, say
-from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_INTERRUPTED, EXIT_OK, EXIT_RUN_FAILED, EXIT_USAGE, TuitrainError
+from tuitrain.errors import (
+    EXIT_DOES_NOT_FIT,
+    EXIT_ENVIRONMENT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    EXIT_USAGE,
+    TuitrainError,
+)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -34,6 +43,17 @@ def run(arguments: Sequence[str]) -> int:
         say("")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe left: nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return EXIT_RUN_FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        fail(f"no space left on the device{f' of {error.filename}' if error.filename else ''}", "free some, then try again")
+        return EXIT_ENVIRONMENT
     return result if isinstance(result, int) else EXIT_OK
+
+
+def _discard_output() -> None:
+    """What is still buffered cannot be written either, and Python would try at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,20 @@ from tuitrain.runs.calibration import measured_hardware
 from tuitrain.runs.compiler import WORTH_FROM_S, unavailable
 from tuitrain.runs.home import presets_dir
 from tuitrain.runs.machine import Machine, this_machine
-from tuitrain_planners import EPOCH, Hardware, LossLaw, Mesh, Plan, PlanRequest, figures, load_law, plan, to_dict, to_text
+from tuitrain_planners import (
+    EPOCH,
+    Hardware,
+    LossLaw,
+    Mesh,
+    Plan,
+    PlanRequest,
+    counted_peak_bytes,
+    figures,
+    load_law,
+    plan,
+    to_dict,
+    to_text,
+)
 
 CPU_MICRO_BATCH_TOKENS = 8192
 PROBE_S = 10.0
@@ -49,14 +62,12 @@ class RunPlan:
         if request.law.unit == "bits/byte":
             assert request.bytes_per_token is not None, "a law in bits per byte is planned with the bytes of a token"
             nats_per_unit, bits_per_byte = math.log(2) * request.bytes_per_token, planned.loss.value
-        on_cpu = request.hardware.kind == "cpu"  # there the trainer sees its resident set, on CUDA what is allocated
-        peak = planned.memory.device_bytes.mid if on_cpu else planned.memory.step.peak
         return {
             "loss": planned.loss.value * nats_per_unit,
             "bits_per_byte": bits_per_byte,
             "tokens_per_s": planned.throughput.tokens_per_s.value,
             "mfu_frac": planned.throughput.mfu.value if planned.throughput.mfu else None,
-            "peak_bytes": int(peak.value),
+            "peak_bytes": int(counted_peak_bytes(planned.memory, request.hardware)),
             "duration_s": planned.throughput.duration_s.mid.value,
             "tokens": int(planned.tokens.value),
             "loss_curve": [[step, loss * nats_per_unit] for step, loss in planned.loss_curve],

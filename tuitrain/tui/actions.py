@@ -15,8 +15,9 @@ from textual.binding import Binding, BindingType
 from tuitrain.tui.render.footer import Key
 
 RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN = "runs", "run", "chart", "samples", "log", "alerts", "explain"
+PLAN, PLAN_EXPLAIN = "plan", "plan-explain"
 _ON_APP: Final = ("colours", "palette", "quit")
-SCREENS: Final = (RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN)
+SCREENS: Final = (RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN, PLAN, PLAN_EXPLAIN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,12 +69,23 @@ def _job(name: str, key: str, label: str, tooltip: str, *where: str, cli: str) -
 
 
 _CHARTS = (RUN, CHART)
-_PAGERS = (SAMPLES, LOG, ALERTS)
+_PAGERS = (SAMPLES, LOG, ALERTS, PLAN_EXPLAIN)
 _INNER = tuple(each for each in SCREENS if each != RUNS)
+_NO_DIGITS = tuple(each for each in _INNER if each != PLAN)
+"""A digit in the Plan form is the beginning of a number."""
 
 ACTIONS: Final = (
     _a("open", "enter", "enter", "Open", "Open the selected run.", RUNS, cli="tuitrain runs watch {run}"),
     _a("demo", "t", "t", "Demo", "Start a 3-minute demo training and watch it.", RUNS, cli="tuitrain demo"),
+    _a(
+        "plan",
+        "p,2",
+        "p",
+        "Plan",
+        "What a training takes before it starts: memory, time, money.",
+        RUNS,
+        cli="tuitrain plan MODEL",
+    ),
     _quiet("row.up", "up,k", "up", "Up", "Select the run above.", RUNS),
     _quiet("row.down", "down,j", "down", "Down", "Select the run below.", RUNS),
     _quiet("row.first", "g,home", "g", "First", "Select the first run.", RUNS),
@@ -97,6 +109,22 @@ ACTIONS: Final = (
     _quiet("older", "left_square_bracket", "[", "Older", "Samples of an earlier step.", RUN, SAMPLES),
     _quiet("newer", "right_square_bracket", "]", "Newer", "Samples of a later step.", RUN, SAMPLES),
     _a("explain", "i", "i", "Explain", "What a number means, what was planned, and by which formula.", RUN),
+    _a("field.edit", "enter", "enter", "Type", "Type into the field; a choice goes on to the next one.", PLAN),
+    _a("plan.fix", "f", "f", "Fix", "Apply the cheapest change that makes the plan fit.", PLAN),
+    _a(
+        "plan.explain", "i", "i", "Explain", "How the number the field moves comes about; left and right show the others.", PLAN
+    ),
+    _a("plan.this", "t", "t", "This machine", "Fill the form in for the machine at hand, as it was measured.", PLAN),
+    _a("plan.view", "tab", "tab", "Pane", "Numbers, table, chart: one of them large.", PLAN),
+    _a("plan.copy", "y", "y", "Copy", "Copy the command that plans the same.", PLAN, cli="tuitrain plan MODEL"),
+    _a("plan.undo", "u", "u", "Undo", "Take the last change back.", PLAN),
+    _quiet("plan.view.back", "shift+tab", "shift+tab", "Pane before", "The pane before.", PLAN),
+    _quiet("field.up", "up,k", "up", "Up", "The field above.", PLAN),
+    _quiet("field.down", "down,j", "down", "Down", "The field below.", PLAN),
+    _quiet("field.previous", "left,h", "left", "Less", "The choice before, or half the number.", PLAN),
+    _quiet("field.next", "right,l", "right", "More", "The next choice, or twice the number.", PLAN),
+    _a("figure.previous", "left,shift+tab", "left", "Previous", "Explain the number before.", PLAN_EXPLAIN),
+    _a("figure.next", "right,tab", "right", "Next", "Explain the next number.", PLAN_EXPLAIN),
     _a("log", "l", "l", "Log", "The training log.", *_CHARTS),
     _a("samples", "s", "s", "Samples", "What the model wrote, step by step.", *_CHARTS),
     _a("alerts", "a", "a", "Alerts", "Warnings, guard trips and answers of the trainer.", *_CHARTS),
@@ -115,8 +143,24 @@ ACTIONS: Final = (
     ),
     _job("job.resume", "R", "Resume", "Start a run that ended again.", RUNS, *_CHARTS, cli="tuitrain runs resume {run}"),
     _job("job.delete", "D", "Delete", "Delete a run and all it saved. Asks for its name.", RUNS, cli="tuitrain runs rm {run}"),
+    _job(
+        "plan.launch",
+        "L",
+        "Launch",
+        "Write the plan as a configuration and start it. Asks first.",
+        PLAN,
+        cli="tuitrain train CONFIG.toml",
+    ),
+    _job(
+        "plan.measure",
+        "M",
+        "Measure",
+        "Measure how fast this machine trains, once per precision.",
+        PLAN,
+        cli="tuitrain plan MODEL",
+    ),
     _a("back", "escape", "esc", "Back", "Back to where you came from.", *_INNER),
-    _quiet("home", "1", "1", "Runs", "The list of runs.", *_INNER),
+    _quiet("home", "1", "1", "Runs", "The list of runs.", *_NO_DIGITS),
     _quiet("colours", "c", "c", "Colours", "Dark, light, or the terminal's own 16 colours."),
     _quiet("palette", "colon,ctrl+p", ":", "Palette", "Find any action or run by typing."),
     _a("help", "question_mark,f1", "?", "Help", "All keys of this screen."),

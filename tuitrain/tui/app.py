@@ -6,7 +6,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
@@ -18,12 +18,16 @@ from tuitrain.text import clean_line
 from tuitrain.tui import theme
 from tuitrain.tui.actions import on_screen
 from tuitrain.tui.bridge import Bridge
-from tuitrain.tui.messages import JobDone, JobFailed, JobSaid, MachineSeen, RunGrew, RunsListed
+from tuitrain.tui.messages import JobDone, JobFailed, JobSaid, MachineKnown, MachineSeen, RunGrew, RunsListed
 from tuitrain.tui.render.glyphs import ASCII, UNICODE, to_ascii
 from tuitrain.tui.screens.base import TuiScreen
 from tuitrain.tui.screens.error import ErrorScreen
 from tuitrain.tui.screens.run import RunScreen
 from tuitrain.tui.screens.runs import RunsScreen
+
+if TYPE_CHECKING:
+    from tuitrain.runs.machine import Machine
+    from tuitrain.tui.plan.state import Planning
 
 LOCAL_FRAME_S, REMOTE_FRAME_S = 0.25, 1.0
 """Four paints a second at the machine, one over SSH: 29 kB/s instead of 160 at 160x45."""
@@ -74,6 +78,9 @@ class TuitrainApp(App[None]):
         self.exit_line = ""
         """What to print once the terminal is a terminal again."""
         self._first_run_id = run_id
+        self.this: Machine | None = None
+        """This machine, once the Plan screen asked for it."""
+        self._planning: Planning | None = None
         self._describe_machine = describe_machine
         for each in theme.THEMES:
             self.register_theme(each)
@@ -105,6 +112,22 @@ class TuitrainApp(App[None]):
         """Show a run's dashboard."""
         self.push_screen(RunScreen(self.bridge.open(run)))
 
+    def open_plan(self) -> None:
+        """Show the Plan screen, with the form as it was left."""
+        # the planner and the catalogue of presets come with it: 0.1 s that the first frame must not wait for
+        from tuitrain.runs.home import presets_dir
+        from tuitrain.tui.plan.reading import Sources
+        from tuitrain.tui.plan.state import Planning
+        from tuitrain.tui.plan.this_machine import compiles, measured
+        from tuitrain.tui.screens.plan import PlanScreen
+
+        if self._planning is None:
+            sources = Sources(
+                presets=presets_dir(), measured=lambda precision: measured(self.this, precision), compiles=compiles
+            )
+            self._planning = Planning(sources)
+        self.push_screen(PlanScreen(self._planning))
+
     async def go_home(self) -> None:
         """Close everything above the list of runs."""
         while self.screen is not self.home and len(self.screen_stack) > 1:
@@ -124,6 +147,13 @@ class TuitrainApp(App[None]):
         self.home.paint()
 
     @_while_open
+    def on_machine_known(self, message: MachineKnown) -> None:
+        """For the Plan screen's `this`."""
+        self.this = message.machine
+        if isinstance(self.screen, TuiScreen):
+            self.screen.machine_changed()
+
+    @_while_open
     def on_run_grew(self, message: RunGrew) -> None:
         """The first events of a run just opened are shown at once, later ones at the next frame."""
         screen = self.screen
@@ -132,9 +162,11 @@ class TuitrainApp(App[None]):
 
     @_while_open
     def on_job_said(self, message: JobSaid) -> None:
-        """How far a job is: on the list's own line, so that nothing jumps."""
+        """How far a job is: on the list's own line, so that nothing jumps; on other screens where they have a place for it."""
         self.home.said = message.text
         self.home.paint()
+        if isinstance(self.screen, TuiScreen):
+            self.screen.job_said()
 
     @_while_open
     def on_job_done(self, message: JobDone) -> None:
@@ -142,6 +174,8 @@ class TuitrainApp(App[None]):
         self.home.said = ""
         self.home.paint()
         self.say(message.text)
+        if isinstance(self.screen, TuiScreen):
+            self.screen.machine_changed()
         if message.open_run is not None:
             self.open_run(Run(message.open_run))
 
@@ -150,6 +184,8 @@ class TuitrainApp(App[None]):
         """A job did not."""
         self.home.said = ""
         self.home.paint()
+        if isinstance(self.screen, TuiScreen):
+            self.screen.job_said()
         self.push_screen(ErrorScreen(message.message, message.hint))
 
     # --- actions that are the same on every screen --------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from tuitrain.runs.machine import Machine
 from tuitrain.tui.render.summary import RunSummary
 
 
@@ -39,6 +40,13 @@ class MachineSeen(Message):
     """What this machine is, in a line."""
 
     text: str
+
+
+@dataclass
+class MachineKnown(Message):
+    """This machine, as the Plan screen needs it."""
+
+    machine: Machine
 
 
 @dataclass

@@ -94,6 +94,17 @@ _STYLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "footer": ("#aab4c0 on #1b232d", "#3d4650 on #e8ecf0", "default"),
     "footer.key": ("bold #5aa9ff on #1b232d", "bold #0b5cad on #e8ecf0", "bold bright_blue"),
     "footer.job": ("bold #ff9e3d on #1b232d", "bold #b35900 on #e8ecf0", "bold yellow"),
+    # Segments of the memory bar: a letter on its colour. Okabe and Ito's hues, which colour blindness keeps apart.
+    "mem.weights": ("#cfe6ff on #1f5f9e", "#ffffff on #2a78bf", "black on bright_blue"),
+    "mem.gradients": ("#0d2b3d on #56b4e9", "#0d2b3d on #8fd0f5", "black on bright_cyan"),
+    "mem.optimizer": ("#d9fff2 on #00765a", "#ffffff on #008f6d", "black on bright_green"),
+    "mem.gathered": ("#3a1f30 on #cc79a7", "#3a1f30 on #e0a3c4", "black on bright_magenta"),
+    "mem.activations": ("#3a2500 on #e69f00", "#3a2500 on #f2b942", "black on bright_yellow"),
+    "mem.head": ("#fff0e6 on #b84a00", "#ffffff on #c85a10", "black on bright_red"),
+    "mem.buffers": ("#24220a on #d8cf4a", "#24220a on #eae375", "black on white"),
+    "mem.runtime": ("#e8ecf0 on #566373", "#ffffff on #7a8490", "black on white"),
+    "mem.reserve": ("#aab4c0 on #2c3743", "#3d4650 on #d7dde3", "bright_black"),
+    "caret": ("#0d1117 on #5aa9ff", "#ffffff on #0b5cad", "reverse"),
     "cursor.row": ("bold #ff9e3d", "bold #b35900", "bold yellow"),
 }
 _SELECTED: Final = {"dark": "on #1f2b3a", "light": "on #dbe8f7", "ansi": "bold"}

@@ -6,14 +6,17 @@ memory on the CPU), `reserved` what the allocator took from the driver, `device`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 from tuitrain_planners.memory.phases import StepMemory
 from tuitrain_planners.memory.runtime import Runtime, runtime
 from tuitrain_planners.quantity import Band, Quantity, derived, given, total
 
 Verdict = Literal["fits", "tight", "oom"]
+NOTHING_MEASURED: Final[Mapping[str, Quantity]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,43 +39,50 @@ def device_memory(
     compiled: bool = False,
     communicators: int = 0,
     variable_lengths: bool = False,
+    measured: Mapping[str, Quantity] = NOTHING_MEASURED,
 ) -> DeviceMemory:
-    """Reserved and device memory with their band, and the verdict against the capacity."""
+    """Reserved and device memory with their band, and the verdict against the capacity. `measured`: its own correction."""
     assumed = runtime(kind)
     if variable_lengths:
         assumed = replace(assumed, allocator_factor=assumed.variable_factor)
     counted = total("counted runtime", assumed.counted(compiled=compiled))
-    band = [_device_bytes(step.peak, assumed, counted, communicators, index) for index in range(3)]
+    band = [_device_bytes(step.peak, assumed, counted, communicators, index, measured) for index in range(3)]
     low, mid, high = band
     verdict: Verdict = "fits" if high.value <= capacity_bytes else "tight" if mid.value <= capacity_bytes else "oom"
     return DeviceMemory(
         step=step,
-        reserved_bytes=_reserved_bytes(step.peak, assumed, counted, 1),
+        reserved_bytes=_reserved_bytes(step.peak, assumed, counted, 1, measured),
         device_bytes=Band(low=low, mid=mid, high=high),
         capacity_bytes=capacity_bytes,
         verdict=verdict,
     )
 
 
-def _reserved_bytes(peak: Quantity, assumed: Runtime, counted: Quantity, index: int) -> Quantity:
+def _reserved_bytes(
+    peak: Quantity, assumed: Runtime, counted: Quantity, index: int, measured: Mapping[str, Quantity]
+) -> Quantity:
     """(peak - counted runtime) * factor + this band's runtime; what the compiler takes is the same in every band."""
     factor = assumed.allocator_factor[index]
     runtime_bytes = counted.value - assumed.counted_bytes.value + assumed.counted_band[index]
+    correction, offset = (measured[each].value if measured else neutral for each, neutral in (("correction", 1), ("offset", 0)))
     return derived(
         f"reserved memory, {_BANDS[index]}",
-        (peak.value - counted.value) * factor + runtime_bytes,
+        (peak.value - counted.value) * factor * correction + runtime_bytes + offset,
         "bytes",
-        "(peak - counted) * factor + runtime",
+        "(peak - counted) * factor" + (" * correction + runtime + offset" if measured else " + runtime"),
         assumed.source,
         peak=peak,
         counted=counted,
         factor=given("allocator factor", factor, source=assumed.source),
         runtime=given("runtime", runtime_bytes, "bytes", assumed.source),
+        **measured,
     )
 
 
-def _device_bytes(peak: Quantity, assumed: Runtime, counted: Quantity, communicators: int, index: int) -> Quantity:
-    reserved = _reserved_bytes(peak, assumed, counted, index)
+def _device_bytes(
+    peak: Quantity, assumed: Runtime, counted: Quantity, communicators: int, index: int, measured: Mapping[str, Quantity]
+) -> Quantity:
+    reserved = _reserved_bytes(peak, assumed, counted, index, measured)
     outside = assumed.outside_bytes[index] + communicators * assumed.communicator_bytes[index]
     return derived(
         f"device memory, {_BANDS[index]}",

@@ -178,9 +178,7 @@ class Step:
         return {
             "weights": weights[0] if len(weights) == 1 else total("weights", weights, unit="bytes"),
             "gradients": total("gradients", self.grads.always, unit="bytes"),
-            "optimizer": total("optimizer", (), unit="bytes")
-            if ask.offload != "none"
-            else self.sharding.optimizer(self.states),
+            "optimizer": self.sharding.optimizer(self.states) if self._on_device() else total("optimizer", (), unit="bytes"),
             "buffers": total("buffers", self._buffers(), unit="bytes"),
             "runtime": total("runtime", runtime(ask.device).counted(compiled=ask.compiled)),
         }

@@ -1,8 +1,8 @@
 """Memory rows: a row becomes a `PlanRequest` and the figure it measured; the memory model answers.
 
 Figures, because tools show different ones: `allocated` (torch.cuda.max_memory_allocated), `reserved` (max_memory_reserved),
-`device` (nvidia-smi, NVML, and tables that do not say), `states` (weights, gradients and optimizer states alone: formulas and
-memory after loading). Values of several devices are sums where the row says `total`.
+`device` (nvidia-smi, NVML, and tables that do not say), `states` (weights, gradients and optimizer states alone: formulas),
+`loaded` (weights alone, after loading). Values of several devices are sums where the row says `total`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.dial import by_parameters
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.framework import FRAMEWORKS
@@ -41,13 +42,16 @@ OTHER_SIZE: Final = 0.15
 """A preset that differs by more than this share from the memory a row states is taken with the row's."""
 _BYTES: Final = {"gib": 2**30, "mib": 2**20, "gb": 10**9, "mb": 10**6}
 _FRAMEWORKS: Final = (
-    (r"litgpt", ("litgpt", "hf-trainer")),
-    (r"torchtune", ("torchtune", "fsdp2-hf")),
-    (r"torchtitan", ("torchtitan", "fsdp2-native", "fsdp2-hf")),
-    (r"zero paper|zero \(|rajbhandari", ("deepspeed-paper",)),
-    (r"megatron|bigscience|nemo|internevo|korthikanti", ("megatron", "deepspeed-paper")),
+    (r"litgpt", "litgpt"),
+    (r"torchtune", "torchtune"),
+    (r"torchtitan", "torchtitan"),
+    (r"zero paper|zero \(|rajbhandari", "deepspeed-paper"),
+    (r"megatron-deepspeed|bigscience|bloom", "megatron-deepspeed"),
+    (r"internevo", "internevo"),
+    (r"megatron|nemo|korthikanti", "megatron"),
+    (r"swift", "ms-swift"),
 )
-"""Whose software, by source: the first name that the planner has."""
+"""Whose software, by source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class MemoryRow:
     row: Row
     request: PlanRequest
     figure: str
-    """allocated | reserved | device | states."""
+    """allocated | reserved | device | states | loaded."""
     devices: int
     """Over how many devices the value is summed."""
     scale: float = 1.0
@@ -110,8 +114,10 @@ def memory_row(row: Row, models: Path | None, hardware: Path | None) -> MemoryRo
 def figure_of(row: Row) -> str:
     """Which figure the row's tool shows."""
     metric, notes = row.metric, row.text("notes").lower()
-    if metric in ("model_state_memory", "memory_reserved_after_init"):
+    if metric == "model_state_memory":
         return "states"
+    if metric == "memory_reserved_after_init":
+        return "loaded"
     if metric == "peak_memory_reserved" or "max_memory_reserved" in notes:
         return "reserved"
     return "allocated" if metric == "peak_memory" else "device"
@@ -125,8 +131,11 @@ def _figure(memory: DeviceMemory, figure: str) -> tuple[float, float, float]:
     if figure == "reserved":
         return reserved * low / mid, reserved, reserved * high / mid
     if figure == "states":
-        held = max(_states(terms_by_group(each)) for each in memory.step.phases)
+        held = min(_states(terms_by_group(each)) for each in memory.step.phases if each.name == "optimizer")
         return held, held, held
+    if figure == "loaded":
+        loaded = terms_by_group(memory.step.phases[0])["weights"]
+        return loaded, loaded, loaded * ALLOCATOR_BAND[1]
     return peak * ALLOCATOR_BAND[0], peak, peak * ALLOCATOR_BAND[1]
 
 
@@ -166,7 +175,7 @@ def _hardware(row: Row, presets: Path | None) -> Hardware:
 def _request(row: Row, shape: ModelShape, hardware: Hardware, figure: str) -> PlanRequest:
     seq_len = row.count("seq_len")
     if seq_len is None:
-        if figure != "states":
+        if figure not in ("states", "loaded"):
             raise NotComputableError("the sequence length is not stated")
         seq_len = 1
     layout, name = layout_of(row, seq_len), framework_of(row)
@@ -176,42 +185,49 @@ def _request(row: Row, shape: ModelShape, hardware: Hardware, figure: str) -> Pl
         shape=with_positions(shape, seq_len), hardware=hardware, seq_len=seq_len, micro_batch=layout.micro_batch,
         grad_accum=layout.micro_steps, mesh=layout.mesh, zero=zero_of(row), shard_group=None if group == ranks else group,
         offload="optimizer" if re.search(r"opt cpu|optimizer offload", row.text("sharding")) else "none",
-        attention=attention_of(row), adapter=adapter_of(row), framework=name, precision=_precision(row),
+        attention=attention_of(row), adapter=_adapter(row, name), framework=name, precision=_precision(row, name),
         optimizer=_optimizer(row), recompute=recompute_of(row), loss_head=loss_of(row, name),
-        compiled=row.text("compile").lower() == "yes",
+        compiled=row.text("compile").lower() == "yes", variable_lengths=lengths_vary(row),
+        step_in_backward=bool(re.search(r"in_bwd|in backward", row.text("optimizer").lower())),
     )  # fmt: skip
 
 
 def framework_of(row: Row) -> str:
     """Whose software: by source, else by how states are sharded."""
     where, sharding = f"{row.text('source')} {row.text('model')}".lower(), row.text("sharding").lower()
-    if "bloom" in where:
-        where += " megatron"
-    names = next((names for pattern, names in _FRAMEWORKS if re.search(pattern, where)), ())
     if row.metric == "model_state_memory":
-        names = ("deepspeed-paper",)
-    elif not names and "deepspeed" in sharding:
-        names = ("deepspeed", "deepspeed-paper")
-    elif not names and "megatron" in sharding:
-        names = ("megatron", "deepspeed-paper")
-    return _known((*names, "hf-trainer"), FRAMEWORKS, "software", where)
+        return "deepspeed-paper"
+    found = next((name for pattern, name in _FRAMEWORKS if re.search(pattern, where)), "hf-trainer")
+    if found in ("hf-trainer", "ms-swift"):  # their trainers run on other software's engines too
+        return "deepspeed" if "deepspeed" in sharding else "megatron" if "megatron" in sharding else found
+    return found
 
 
-def _precision(row: Row) -> str:
+def _adapter(row: Row, framework: str) -> Adapter | None:
+    """The row's adapter as this software makes it."""
+    adapter = adapter_of(row)
+    if adapter is None:
+        return None
+    if framework in ("litgpt", "torchtune"):  # adapters in the model's dtype; litgpt drops 5 % of inputs out
+        return replace(adapter, weight_bytes=2, dropout=framework == "litgpt")
+    return replace(adapter, rest_in_fp32=adapter.base in ("nf4", "nf4-dq", "int8"))
+
+
+def _precision(row: Row, framework: str) -> str:
     found, text = precision_of(row), row.text("precision").lower()
     if found.peak_dtype in ("fp8", "fp4"):
         return _known(("fp8-mixed", "bf16-mixed"), RECIPES, "precision", text)
-    if adapter_of(row) is not None and found.compute_bytes == 2 and "mixed" not in text:
-        return "bf16-pure"
+    if found.compute_bytes == 2 and "mixed" not in text and framework in ("hf-trainer", "ms-swift"):
+        return "bf16-pure"  # weights loaded in 16 bits stay so
     if text == "bf16" and "torchtune" in row.text("source").lower():  # its recipes keep weights and moments in 16 bits
         return "bf16-pure"
     return found.name
 
 
 _OPTIMIZERS: Final = (
-    (r"paged.*8", ("paged-adamw-8bit", "adamw-8bit")),
+    (r"paged.*8", ("adamw-paged-8bit",)),
     (r"8bit|8-bit", ("adamw-8bit",)),
-    (r"paged", ("paged-adamw", "adamw-paged", "adamw")),
+    (r"paged", ("adamw-paged",)),
     (r"adafactor", ("adafactor",)),
     (r"sgd", ("sgd",)),
     (r"muon", ("muon",)),
@@ -232,13 +248,18 @@ def recompute_of(row: Row) -> str:
 
 
 def loss_of(row: Row, framework: str) -> str:
-    """The loss head the notes tell of, else the framework's own."""
-    notes = row.text("notes").lower()
-    if re.search(r"chunked ce|chunked cross", notes):
-        return "chunked"
-    if re.search(r"liger|fused ce|cross_entropy_loss_fusion|cut cross", notes):
-        return "chunked"
-    return FRAMEWORKS[framework].loss_head
+    """The loss head the notes tell of, else the framework's own. DeepSpeed in fp16 runs the loss in 16 bits: no autocast."""
+    if re.search(r"liger|fused ce|cross_entropy_loss_fusion|cut cross", row.text("notes").lower()):
+        return "fused"
+    if framework == "deepspeed" and "fp16" in row.text("precision").lower():
+        return "bf16"
+    return FRAMEWORKS[framework].head(adapted=adapter_of(row) is not None)
+
+
+def lengths_vary(row: Row) -> bool:
+    """Fine-tuning without packing."""
+    tuned = row.text("method").lower() in ("full", "lora", "qlora")
+    return tuned and "reserved" in row.metric and "packed" not in row.text("notes").lower()
 
 
 def _known(names: Iterable[str], table: Iterable[str], what: str, text: str) -> str:

@@ -111,7 +111,8 @@ def adapter_of(row: Row) -> Adapter | None:
         if method in ("", "full", "pretrain", "pretrain/full") or method.startswith(("full", "pretrain")):
             return None
         raise NotComputableError(f"the method {method!r} is not planned")
-    return Adapter(rank=row.count("lora_rank") or 16, targets=targets_of(row), base=base_of(row))
+    ends = bool(re.search(r"wte|emb", row.text("lora_targets").lower()))
+    return Adapter(rank=row.count("lora_rank") or 16, targets=targets_of(row), base=base_of(row), trains_ends=ends)
 
 
 def targets_of(row: Row) -> tuple[str, ...]:
@@ -133,10 +134,12 @@ def targets_of(row: Row) -> tuple[str, ...]:
 def base_of(row: Row) -> str:
     """How the frozen weights are kept."""
     text = row.text("precision").lower()
+    if "fp32 weights" in text:
+        return "fp32"
     if "nf4-dq" in text:
         return "nf4-dq"
     if "gptq" in text and "int8" in text:
-        return "int8"
+        return "int8-gptq"
     if "gptq" in text:
         return "int4-gptq"
     if "int8" in text or "8-bit" in text:

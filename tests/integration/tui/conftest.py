@@ -15,12 +15,13 @@ MACHINE = "CPU only · 2 cores · 23 GiB RAM · no NVIDIA driver found (nvidia-s
 
 
 @pytest.fixture(autouse=True)
-def _still(monkeypatch):
+def _still(monkeypatch, tmp_path):
     """One time zone, no animation, nothing of the developer's environment."""
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
-    for name in ("SSH_CONNECTION", "NO_COLOR", "TUITRAIN_HOME", "TUITRAIN_RUNS_DIR"):
+    for name in ("SSH_CONNECTION", "NO_COLOR", "TUITRAIN_RUNS_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TUITRAIN_HOME", str(tmp_path / "home"))
     time.tzset()
 
 

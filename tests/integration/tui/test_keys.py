@@ -8,7 +8,7 @@ import pytest
 from support.fake_runs import make_run
 
 from tuitrain.errors import RunError
-from tuitrain.tui.actions import ALERTS, CHART, EXPLAIN, LOG, RUN, RUNS, SAMPLES, SCREENS, on_screen
+from tuitrain.tui.actions import ALERTS, CHART, EXPLAIN, LOG, PLAN, PLAN_EXPLAIN, RUN, RUNS, SAMPLES, SCREENS, on_screen
 from tuitrain.tui.messages import JobDone
 from tuitrain.tui.screens.confirm import ConfirmScreen, TypedConfirmScreen
 from tuitrain.tui.screens.error import ErrorScreen
@@ -19,7 +19,7 @@ from .conftest import settled, shown, until
 
 WAY_TO = {
     RUNS: [], RUN: ["enter"], CHART: ["enter", "z"], SAMPLES: ["enter", "s"], LOG: ["enter", "l"], ALERTS: ["enter", "a"],
-    EXPLAIN: ["enter", "i"],
+    EXPLAIN: ["enter", "i"], PLAN: ["p"], PLAN_EXPLAIN: ["p", "i"],
 }  # fmt: skip
 
 
@@ -28,6 +28,9 @@ def jobs(monkeypatch):
     """Stand-ins for what would start or end processes; the list of what was asked."""
     asked = []
     monkeypatch.setattr("tuitrain.runs.kill.kill", lambda run: asked.append(("kill", run.run_id)))
+    monkeypatch.setattr(
+        "tuitrain.tui.screens.plan_jobs.measure", lambda machine, precision: asked.append(("measure", precision)) or ""
+    )
     monkeypatch.setattr("tuitrain.runs.launch.resume", lambda run: asked.append(("resume", run.run_id)))
     return asked
 

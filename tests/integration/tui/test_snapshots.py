@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .conftest import make_app, settled
+from .conftest import make_app, settled, until
 
 pytestmark = pytest.mark.snapshot
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -12,6 +12,10 @@ SCREENS = {
     "home-empty": ([], []),
     "home-with-runs": (["resumed", "paused", "failed", "finished"], []),
     "dashboard": (["resumed"], ["enter"]),
+    "plan": ([], ["p"]),
+    "plan-oom": ([], ["p", *["down"] * 7, "right", "right"]),
+    "plan-typing": ([], ["p", "down", "down", "enter", "a", "1"]),
+    "plan-error": ([], ["p", "down", "down", "down", "8", "x"]),
 }
 
 
@@ -27,5 +31,9 @@ def test_screen(snap_compare, tmp_path, name, size, ascii_only):
         for key in keys:
             await pilot.press(key)
             await settled(pilot)
+        planning = getattr(pilot.app.screen, "planning", None)
+        if planning is not None:
+            await until(pilot, lambda: planning.settled or planning.stale)
+            await pilot.pause()
 
     assert snap_compare(app, terminal_size=size, run_before=ready)

@@ -123,6 +123,7 @@ def test_memory_figures_and_units(presets: tuple[Path, Path]) -> None:
     assert figure_of(row("peak_memory", "9", notes="GPU memory = torch.cuda.max_memory_RESERVED")) == "reserved"
     assert figure_of(row("gpu_memory", "9")) == "device"
     assert figure_of(row("model_state_memory", "9")) == "states"
+    assert figure_of(row("memory_reserved_after_init", "9")) == "loaded"
     ready = memory_row(row("peak_memory", "10", unit="GB"), *presets)
     assert ready.measured() == 10e9
     assert (ready.request.zero, ready.request.mesh.dp, ready.request.micro_batch) == (3, 8, 1)
@@ -156,6 +157,7 @@ def test_states_of_the_zero_paper_need_no_sizes(presets: tuple[Path, Path]) -> N
     ready = memory_row(states, *presets)
     assert (ready.request.framework, ready.request.zero, ready.figure) == ("deepspeed-paper", 3, "states")
     assert ready.measured() == 1.88e9
+    assert ready.predict().value == pytest.approx(1.875e9, rel=0.01)
 
 
 def test_energy_is_hours_watts_and_pue(presets: tuple[Path, Path]) -> None:

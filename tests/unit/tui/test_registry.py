@@ -12,11 +12,23 @@ from tuitrain.tui.screens.chart_full import ChartScreen
 from tuitrain.tui.screens.explain import ExplainScreen
 from tuitrain.tui.screens.help import help_lines
 from tuitrain.tui.screens.pagers import AlertsScreen, LogScreen, SamplesScreen
+from tuitrain.tui.screens.plan import PlanScreen
+from tuitrain.tui.screens.plan_explain import PlanExplainScreen
 from tuitrain.tui.screens.run import RunScreen
 from tuitrain.tui.screens.runs import RunsScreen
 from tuitrain.tui.theme import ANSI, DARK, LIGHT, STYLE_NAMES, palette_of, style
 
-CLASSES = (RunsScreen, RunScreen, ChartScreen, SamplesScreen, LogScreen, AlertsScreen, ExplainScreen)
+CLASSES = (
+    RunsScreen,
+    RunScreen,
+    ChartScreen,
+    SamplesScreen,
+    LogScreen,
+    AlertsScreen,
+    ExplainScreen,
+    PlanScreen,
+    PlanExplainScreen,
+)
 SCREEN_CLASSES = {cls.WHERE: cls for cls in CLASSES}
 
 

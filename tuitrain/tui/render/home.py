@@ -15,6 +15,8 @@ from tuitrain.tui.render.view import RunView
 
 DEMO_WORDS = "Watch a 3-minute demo training"
 DEMO_DETAIL = "the Python standard library as corpus, no download"
+PLAN_WORDS = "Plan a training"
+PLAN_DETAIL = "memory, time, money of any model on any hardware, before it starts"
 COMMANDS = (
     ("tuitrain plan", "what could I train here, and how long?"),
     ("tuitrain train CONFIG.toml", "train on my own data"),
@@ -38,6 +40,9 @@ def empty_lines(width: int, glyphs: Glyphs, said: str = "") -> list[Line]:
         BLANK,
         (("   enter  ", "footer.job"), (" ", "text"), (DEMO_WORDS, "value.big")),
         ((" " * 11 + (clean_line(said, cells - 14) or DEMO_DETAIL), "alert" if said else "dim"),),
+        BLANK,
+        (("   p      ", "footer.job"), (" ", "text"), (PLAN_WORDS, "value.big")),
+        ((" " * 11 + PLAN_DETAIL, "dim"),),
         BLANK,
     ]
     rows: list[Line] = [(("No runs yet.", "title"),), BLANK]

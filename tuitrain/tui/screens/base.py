@@ -37,6 +37,12 @@ class TuiScreen(Screen[None]):
     def paint(self) -> None:
         """Show the present state; called by timers, keys and resizes."""
 
+    def machine_changed(self) -> None:
+        """More is known of this machine than before: it was looked at, or a job ended that may have measured it."""
+
+    def job_said(self) -> None:
+        """What a job is doing changed: `home.said`."""
+
     def on_lines_resized(self) -> None:
         """A pane has another size."""
         self.call_after_refresh(self.paint)

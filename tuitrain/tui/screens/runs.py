@@ -142,6 +142,10 @@ class RunsScreen(JobScreen):
         """Clicked twice."""
         self.action_open()
 
+    def action_plan(self) -> None:
+        """The Plan screen."""
+        self.tui.open_plan()
+
     def action_demo(self) -> None:
         """Start the demo in a thread: it may have to measure this machine first."""
         if self.said:

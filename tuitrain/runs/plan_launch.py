@@ -1,0 +1,102 @@
+"""From a plan to a run: what of it the trainer can train now, and the configuration that trains it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from tuitrain_planners import PlanRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tuitrain.config.schema import Config
+    from tuitrain.runs.store import Run, RunStore
+
+TRAINABLE: Final = ("llama", "qwen3", "nanochat")
+"""Architectures of the trainer's own decoder."""
+THIS: Final = "this machine"
+"""Name of the measured hardware."""
+
+
+CORPUS_NOTE: Final = (
+    "It trains on the embedded corpus, the Python standard library's source; [data] in the file takes your own text. "
+    "The loss of the run is planned by the law of that corpus."
+)
+
+
+def refusal(request: PlanRequest, *, verdict: str = "fits") -> str:
+    """Why the trainer cannot train this now, everything that stands against it; empty when it can."""
+    against = []
+    if request.hardware.name != THIS:
+        against.append(f"it is planned for {request.hardware.name}, not for this machine")
+    if request.adapter is not None:
+        against.append("the trainer trains all weights, adapters not yet")
+    if request.shape.architecture not in TRAINABLE:
+        against.append(f"{request.shape.architecture} is not among the trainer's {', '.join(TRAINABLE)}")
+    if request.shape.experts is not None:
+        against.append("the trainer has no experts")
+    mesh = request.mesh
+    if mesh.devices != mesh.dp:
+        against.append("only data parallelism is trained")
+    if mesh.dp > 1 and request.zero:
+        against.append(f"ZeRO {request.zero} is not trained yet, only 0")
+    if verdict == "oom":
+        against.append("it does not fit into the memory")
+    return "; ".join(against)
+
+
+def run_config(request: PlanRequest, tokens: float, model: str, name: str) -> Config:
+    """The configuration that trains what was planned, on the embedded corpus, for that many tokens.
+
+    `model` is what the form calls it: of a depth, as `d6`, the configuration keeps the dial.
+    """
+    from tuitrain.config.schema import Config
+
+    shape = request.shape
+    batch = int(request.tokens_per_step().value)
+    depth = re.fullmatch(r"d(\d+)", model)
+    sizes: dict[str, Any] = {"depth": int(depth[1]), "architecture": shape.architecture} if depth else {}
+    if not depth:
+        sizes = {
+            "architecture": shape.architecture, "hidden_size": shape.hidden_size, "num_layers": shape.num_layers,
+            "num_heads": shape.num_heads, "num_kv_heads": shape.num_kv_heads, "head_dim": shape.head_dim,
+            "ffn_size": shape.ffn_size, "tie_embeddings": shape.tie_embeddings,
+        }  # fmt: skip
+    return Config.model_validate(
+        {
+            "run": {"name": name, "device": "cuda" if request.hardware.kind == "gpu" else "cpu", "nproc": request.mesh.dp},
+            "model": sizes,
+            "data": {"sources": [{"corpus": "python-stdlib"}]},
+            "tokenizer": {"vocab_size": shape.vocab_size},
+            "train": {
+                "tokens": float(max(tokens, batch)),
+                "seq_len": request.seq_len,
+                "batch_tokens": batch,
+                "micro_batch": request.micro_batch,
+                "precision": request.precision,
+                "recompute": request.recompute,
+                "loss": request.loss_head,
+            },
+            "optim": {"kind": request.optimizer},
+        }
+    )  # fmt: skip
+
+
+def run_name(model: str) -> str:
+    """A run's name after its model: what a name may not have becomes a dash."""
+    text = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-._")
+    return (text or "plan")[:64]
+
+
+def launch_file(path: Path, store: RunStore) -> Run:
+    """Plan and start what a configuration says, as `tuitrain train FILE --detach` does. For a thread: it may measure first."""
+    from tuitrain.config.load import load_config
+    from tuitrain.config.resolve import resolve
+    from tuitrain.runs.launch import launch
+    from tuitrain.runs.machine import this_machine
+    from tuitrain.runs.planning import plan_for_run
+
+    asked = load_config(path)
+    planned = plan_for_run(resolve(asked, this_machine()))
+    return launch(asked, store, plan=planned.to_dict(), command=f"tuitrain train {path}")
