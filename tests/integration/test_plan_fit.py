@@ -94,7 +94,7 @@ def test_nothing_fits_exit_3_the_nearest_and_what_would_help(capsys: pytest.Capt
             "dp 13 does not divide the global batch of 3",
         ),
         (("gpt2", "--gpu", "l4", "--gpus", "4", "--pp", "2", "--gpipe", "--fit"), "--gpipe"),
-        (("gpt2", "--gpu", "l4", "--fit", "--zero", "7"), "--zero 7"),
+        (("gpt2", "--gpu", "l4", "--fit", "--zero", "7"), "ZeRO stage 7"),
         (("--hours", "3", "--gpu", "l4", "--fit"), "MODEL"),
         (("some.toml", "--fit"), "--fit and a CONFIG.toml"),
     ],
