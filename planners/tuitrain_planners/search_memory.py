@@ -74,6 +74,9 @@ class MemoryTable:
         self._flights: dict[Hashable, float] = {}
         assumed = runtime(request.hardware.kind)
         self._assumed = replace(assumed, allocator_factor=assumed.variable_factor) if request.variable_lengths else assumed
+        measured = request.hardware.memory_correction
+        self._correction = measured["correction"].value if measured else 1
+        self._offset = measured["offset"].value if measured else 0
         self._counted = sum(each.value for each in assumed.counted(compiled=request.compiled))
 
     def peak(self, layout: Layout) -> Peak:
@@ -87,7 +90,7 @@ class MemoryTable:
         """As `memory_of(...).device_bytes`; `band` is MID or HIGH."""
         assumed, counted = self._assumed, self._counted
         held = counted - assumed.counted_bytes.value + assumed.counted_band[band]
-        reserved = (peak - counted) * assumed.allocator_factor[band] + held
+        reserved = (peak - counted) * assumed.allocator_factor[band] * self._correction + held + self._offset
         return reserved + (assumed.outside_bytes[band] + communicators * assumed.communicator_bytes[band])
 
     def _of_stage(self, layout: Layout, stage: Stage) -> Peak:

@@ -64,10 +64,10 @@ def test_json_has_the_layouts_and_the_plan_is_the_first(capsys: pytest.CaptureFi
 
 
 def test_what_was_typed_stays_and_choices_are_searched(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("--zero", "3", "--recompute", "full", "--micro-batch", "2", "--accum", "4")
+    options = ("--zero", "3", "--recompute", "full", "--tp", "2", "--micro-batch", "2", "--accum", "4")
     best = document(capsys, *EIGHT, *options, "--precision", "bf16-mixed,bf16-pure", "--loss", "plain,fused")["fit"]["best"]
-    assert {(each["zero"], each["recompute"]) for each in best} == {(3, "full")}
-    assert {each["dp"] * each["micro_batch"] * each["grad_accum"] for each in best} == {64}
+    assert {(each["tp"], each["zero"], each["recompute"]) for each in best} == {(2, 3, "full")}
+    assert {each["dp"] * each["micro_batch"] * each["grad_accum"] for each in best} == {4 * 2 * 4}
     assert {each["loss_head"] for each in best} <= {"plain", "fused"}
 
 
@@ -93,6 +93,8 @@ def test_nothing_fits_exit_3_the_nearest_and_what_would_help(capsys: pytest.Capt
             ("gpt2", "--gpu", "l4", "--gpus", "13", "--fit", "--global-batch", "3"),
             "dp 13 does not divide the global batch of 3",
         ),
+        (("gpt2", "--gpu", "l4", "--gpus", "4", "--pp", "2", "--gpipe", "--fit"), "--gpipe"),
+        (("gpt2", "--gpu", "l4", "--fit", "--zero", "7"), "ZeRO stage 7"),
         (("--hours", "3", "--gpu", "l4", "--fit"), "MODEL"),
         (("some.toml", "--fit"), "--fit and a CONFIG.toml"),
     ],

@@ -123,9 +123,9 @@ def plan(
         bool, typer.Option("--fit", help="Search layouts of the GPUs at a fixed global batch; plan the fastest.")
     ] = False,
     global_batch: Annotated[
-        int | None, typer.Option(min=1, help="With --fit: sequences per step. Default: micro-batch x accum x data-parallel.")
+        int | None, typer.Option(help="With --fit: sequences per step. Default: as otherwise typed.")
     ] = None,
-    batch_tokens: Annotated[str | None, typer.Option(help="With --fit: the same in tokens: 4M, 2097152.")] = None,
+    batch_tokens: Annotated[str | None, typer.Option(help="With --fit: the same in tokens: 4194304.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON, in SI base units.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The plan as Markdown.")] = False,
     html: Annotated[bool, typer.Option("--html", help="The plan as one self-contained page: --html > plan.html")] = False,
@@ -133,19 +133,18 @@ def plan(
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
     from tuitrain.cli.plan_budget import hours_of, model_of
-    from tuitrain.cli.plan_fit import batch_of, bounds_of, fitted
+    from tuitrain.cli.plan_fit import fitted, search_of
     from tuitrain.cli.plan_fits import presets_that_fit
     from tuitrain.cli.plan_hours import best_for_hours
     from tuitrain.cli.plan_print import print_plan
-    from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of, typed
+    from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
     from tuitrain_planners import plan as make_plan
 
     asked = Asked(**context.params)
     refuse_contradictions(context, asked)
     refuse_several({"--explain": explain is not None, "--json": as_json, "--markdown": markdown, "--html": html})
-    named = model or params or (flop if fit else None)
-    batch = batch_of(typed(context), fit=fit, model=named, sequences=global_batch, tokens=batch_tokens)
+    asked, search = search_of(asked, context)
     reasons: tuple[str, ...] = ()
     layouts = None
     if model is not None and model.endswith(".toml"):
@@ -155,8 +154,8 @@ def plan(
     else:
         found_model = model_of(asked) if asked.names_no_model else None
         request = request_of(asked, shape=None if found_model is None else found_model[0])
-        if fit:
-            request, layouts = fitted(request, batch, bounds_of(typed(context), zero, recompute, precision, loss))
+        if search is not None:
+            request, layouts = fitted(request, search)
         time = hours_of(asked, request.hardware)
         if found_model is not None:
             planned, reasons = make_plan(replace(request, tokens=found_model[1])), found_model[2]

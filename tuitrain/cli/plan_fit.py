@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from tuitrain.cli.plan_request import Asked, given_of
 from tuitrain.errors import UsageError
 
 if TYPE_CHECKING:
+    import typer
+
     from tuitrain_planners import Bounds, Found, Layout, PlanRequest, Remedy
 
 _COLUMNS: Final = ("layout", "ZeRO", "recompute", "batch", "precision", "loss", "GiB/device", "step", "tokens/s", "MFU")
 _NUMBERS: Final = (6, 7, 8, 9)
+_AXES: Final = ("tp", "pp", "vp", "cp", "ep")
 _HELP_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """The global batch asked for; with neither, the request's own."""
+class Search:
+    """What to search. With neither sequences nor tokens the global batch is the request's own."""
 
-    sequences: int | None = None
-    tokens: float | None = None
+    bounds: Bounds
+    sequences: int | None
+    tokens: float | None
 
-    def of(self, request: PlanRequest) -> int:
-        """In sequences. UsageError when the tokens are not whole sequences."""
+    def batch(self, request: PlanRequest) -> int:
+        """The global batch in sequences. UsageError when the tokens are not whole sequences."""
         if self.tokens is None:
             return self.sequences or request.mesh.dp * request.micro_batch * request.grad_accum
-        if self.tokens % request.seq_len:
+        if self.tokens < 1 or self.tokens % request.seq_len:
             low = max(1, int(self.tokens // request.seq_len))
             near = " or ".join(f"{each * request.seq_len} ({each} sequences)" for each in (low, low + 1))
             raise UsageError(f"--batch-tokens {self.tokens:.0f} in sequences of {request.seq_len} tokens", f"take {near}")
@@ -110,45 +115,64 @@ class Layouts:
 def degrees(layout: Layout) -> str:
     """The axes in use, as `dp 8 tp 2`."""
     mesh = layout.mesh
-    more = ((axis, getattr(mesh, axis)) for axis in ("tp", "pp", "vp", "cp", "ep"))
+    more = ((axis, getattr(mesh, axis)) for axis in _AXES)
     return " ".join((f"dp {mesh.dp}", *(f"{axis} {degree}" for axis, degree in more if degree > 1)))
 
 
-def batch_of(given: set[str], *, fit: bool, model: str | None, sequences: int | None, tokens: str | None) -> Batch:
-    """The global batch. UsageError for options that need --fit, or that say the same twice."""
-    from tuitrain_planners import parse_count
+def search_of(asked: Asked, context: typer.Context) -> tuple[Asked, Search | None]:
+    """What was typed with the first of several precisions and loss heads, and the search; None without --fit.
 
-    named = [name for name, value in (("--global-batch", sequences), ("--batch-tokens", tokens)) if value is not None]
-    if named and not fit:
-        raise UsageError(f"{' and '.join(named)} without --fit", "--micro-batch and --accum set the batch of one layout")
-    if fit and model is None:
-        raise UsageError("--fit searches layouts of a MODEL, and there is none", "name one, or leave --fit out")
-    if len(named) > 1:
-        raise UsageError(f"both {' and '.join(named)} set the global batch", "give one of them")
-    if named and (own := sorted({"micro_batch", "accum"} & given)):
-        options = " and ".join(f"--{each.replace('_', '-')}" for each in own)
-        raise UsageError(f"{named[0]} and {options}", "--fit chooses micro-batch and accumulation; give the global batch only")
-    return Batch(sequences=sequences, tokens=None if tokens is None else parse_count(tokens))
+    What was typed stays as it was typed, the rest is searched. UsageError for what needs --fit or contradicts it.
+    """
+    from tuitrain_planners import Bounds, parse_count
 
-
-def bounds_of(given: set[str], zero: str, recompute: str, precision: str, loss: str | None) -> Bounds:
-    """What was typed stays as it was typed; the rest is searched."""
-    from tuitrain_planners import Bounds
-
+    given = given_of(context)
+    _refuse(asked, given)
+    if not asked.fit:
+        return asked, None
+    precisions, heads = asked.precision.split(","), [] if asked.loss is None else asked.loss.split(",")
     every = Bounds()
-    return Bounds(
-        zero=(int(zero),) if "zero" in given and zero != "all" else every.zero,
-        recompute=(recompute,) if "recompute" in given else every.recompute,
-        precisions=tuple(precision.split(",")),
-        loss_heads=() if loss is None else tuple(loss.split(",")),
+
+    def degree(axis: str) -> tuple[int, ...]:
+        return (getattr(asked, axis),) if axis in given else ()
+
+    bounds = Bounds(
+        tp=degree("tp"),
+        pp=degree("pp"),
+        vp=degree("vp"),
+        cp=degree("cp"),
+        ep=degree("ep"),
+        zero=(int(asked.zero),) if "zero" in given and asked.zero.isdecimal() else every.zero,
+        recompute=(asked.recompute,) if "recompute" in given else every.recompute,
+        precisions=tuple(precisions),
+        loss_heads=tuple(heads),
     )
+    tokens = None if asked.batch_tokens is None else parse_count(asked.batch_tokens)
+    first = replace(asked, precision=precisions[0], loss=heads[0] if heads else None)
+    return first, Search(bounds=bounds, sequences=asked.global_batch, tokens=tokens)
 
 
-def fitted(request: PlanRequest, batch: Batch, bounds: Bounds) -> tuple[PlanRequest, Layouts]:
+def _refuse(asked: Asked, given: set[str]) -> None:
+    named = [name for name, option in (("global_batch", "--global-batch"), ("batch_tokens", "--batch-tokens")) if name in given]
+    options = " and ".join(f"--{each.replace('_', '-')}" for each in named)
+    if named and not asked.fit:
+        raise UsageError(f"{options} without --fit", "--micro-batch and --accum set the batch of one layout")
+    if asked.fit and asked.names_no_model:
+        raise UsageError("--fit searches layouts of a MODEL, and there is none", "name one, or leave --fit out")
+    if asked.fit and asked.gpipe:
+        raise UsageError("--fit and --gpipe", "the schedules searched are 1F1B and interleaved: leave one of them out")
+    if len(named) > 1:
+        raise UsageError(f"both {options} set the global batch", "give one of them")
+    if named and (own := [each for each in ("micro_batch", "accum") if each in given]):
+        more = " and ".join(f"--{each.replace('_', '-')}" for each in own)
+        raise UsageError(f"{options} and {more}", "--fit chooses micro-batch and accumulation; give the global batch only")
+
+
+def fitted(request: PlanRequest, question: Search) -> tuple[PlanRequest, Layouts]:
     """The request in the fastest layout that fits, or in the nearest when none does; and everything found."""
     from tuitrain_planners import remedies, search
 
-    found = search(request, batch.of(request), bounds=bounds)
+    found = search(request, question.batch(request), bounds=question.bounds)
     if found.best:
         return found.best[0].layout.of(request), Layouts(found=found, help=())
     nearest = next(each.layout for each in found.rejected if each.layout is not None)

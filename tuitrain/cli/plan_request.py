@@ -28,11 +28,9 @@ OF_ADAPTERS: Final = {"rank", "targets", "base", "dropout", "adapter_bits"}
 """Options that mean something with adapters only."""
 FINDING: Final = ("hours", "gpu_hours", "usd", "flop", "tokens")
 """Budgets that find a model when none is named."""
-OF_A_LAYOUT: Final = {"tp", "pp", "vp", "cp", "ep", "gpipe"}
-"""What --fit searches."""
 METHODS: Final = ("full", "lora", "qlora")
 STAGES: Final = ("pretrain", "sft", "dpo")
-COUNTS: Final = ("gpus", "tp", "pp", "vp", "cp", "ep", "seq", "micro_batch", "accum", "rank", "shard_group")
+COUNTS: Final = ("global_batch", "gpus", "tp", "pp", "vp", "cp", "ep", "seq", "micro_batch", "accum", "rank", "shard_group")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,10 +92,6 @@ class Asked:
     markdown: bool
     html: bool
 
-    def first(self, choices: str) -> str:
-        """Of names separated by commas the first; without --fit there is one name."""
-        return choices.split(",")[0] if self.fit else choices
-
     @property
     def names_no_model(self) -> bool:
         """Whether the question is which model."""
@@ -108,7 +102,7 @@ def refuse_contradictions(context: typer.Context, asked: Asked) -> None:
     """What was typed and would do nothing, or twice the same, or is no number, is an error."""
     from tuitrain.errors import UsageError
 
-    given = typed(context)
+    given = given_of(context)
     if asked.model is not None and asked.params is not None:
         raise UsageError(f"both {asked.model} and --params {asked.params} name a model", "give one of them")
     if asked.names_no_model and asked.method == "full" and not any(getattr(asked, each) is not None for each in FINDING):
@@ -134,8 +128,6 @@ def refuse_contradictions(context: typer.Context, asked: Asked) -> None:
         raise UsageError(f"{_options(extra)} without adapters", "--method lora or --method qlora")
     if asked.gpipe and asked.pp == 1:
         raise UsageError("--gpipe without a pipeline", "--pp 2 or more")
-    if asked.fit and (extra := given & OF_A_LAYOUT):
-        raise UsageError(f"{_options(extra)} with --fit", "--fit chooses the layout; leave them out")
     for name in COUNTS:
         refuse_count(f"--{name.replace('_', '-')}", getattr(asked, name))
     refuse_not_within("--hours", asked.hours, MOST_HOURS)
@@ -151,7 +143,7 @@ def request_of(asked: Asked, shape: ModelShape | None = None) -> PlanRequest:
 def request_for(asked: Asked, shape: ModelShape, hardware: Hardware) -> PlanRequest:
     """The question about one model on one device."""
     from tuitrain.runs.compiler import unavailable
-    from tuitrain_planners import PlanRequest, loss_law
+    from tuitrain_planners import PlanRequest, framework, loss_law
 
     adapter = adapter_of(asked)
     request = PlanRequest(
@@ -160,12 +152,12 @@ def request_for(asked: Asked, shape: ModelShape, hardware: Hardware) -> PlanRequ
         seq_len=min(shape.max_seq_len, 2048) if asked.seq is None else asked.seq,
         micro_batch=asked.micro_batch,
         grad_accum=asked.accum,
-        precision=asked.first(asked.precision),
+        precision=asked.precision,
         optimizer=asked.optimizer,
         recompute=asked.recompute,
         attention=asked.attention,
         step_in_backward=asked.step_in_backward,
-        loss_head=_loss_head(asked, adapter),
+        loss_head=framework(asked.framework).head(adapted=adapter is not None) if asked.loss is None else asked.loss,
         mesh=_mesh(asked),
         shard_group=asked.shard_group,
         offload=asked.offload,
@@ -200,12 +192,6 @@ def adapter_of(asked: Asked) -> Adapter | None:
     if asked.method == "qlora" and base in ("16bit", "fp32"):
         raise UsageError(f"--method qlora with a base in {base}", "--method lora, or a quantised base: nf4-dq, nf4, int8")
     return NewAdapter(rank=asked.rank, targets=targets, base=base, dropout=asked.dropout, weight_bytes=asked.adapter_bits // 8)
-
-
-def _loss_head(asked: Asked, adapter: Adapter | None) -> str:
-    from tuitrain_planners import framework
-
-    return framework(asked.framework).head(adapted=adapter is not None) if asked.loss is None else asked.first(asked.loss)
 
 
 def _reference(asked: Asked) -> str:
@@ -298,7 +284,7 @@ def _stage(request: PlanRequest, zero: str) -> int:
 
 def hardware_of(asked: Asked) -> Hardware:
     """The device asked for, or this machine, measured."""
-    return find_or_measure(asked.gpu, asked.first(asked.precision))
+    return find_or_measure(asked.gpu, asked.precision)
 
 
 def find_or_measure(gpu: str | None, precision: str) -> Hardware:
@@ -316,7 +302,7 @@ def find_or_measure(gpu: str | None, precision: str) -> Hardware:
     return measured_hardware(machine, device=device, precision=precision, threads=machine.physical_cores)
 
 
-def typed(context: typer.Context) -> set[str]:
+def given_of(context: typer.Context) -> set[str]:
     """Names of the parameters that were typed, not left at their default."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}

@@ -20,6 +20,7 @@ from tuitrain_planners import (
     find_shape,
 )
 from tuitrain_planners.grid import memory_of
+from tuitrain_planners.quantity import given as quantity
 from tuitrain_planners.search_memory import HIGH, MID, MemoryTable
 from tuitrain_planners.search_time import TimeTable, layout_step_s
 
@@ -81,6 +82,8 @@ def test_no_bound_is_above_the_step_time(case: PlanRequest) -> None:
 
 
 def test_on_a_measured_machine_too(laptop: Hardware) -> None:
+    runs = {"correction": quantity("correction", 1.07), "offset": quantity("offset", 3e6, "bytes")}
+    laptop = replace(laptop, memory_correction=runs)
     request = PlanRequest(shape=by_depth(6, 8192), hardware=laptop, seq_len=512, compiled=True, optimizer="muon")
     bounds = Bounds(precisions=("fp32", "bf16-mixed"), loss_heads=("plain", "chunked"))
     memory, times = MemoryTable(request), TimeTable(request)
