@@ -35,6 +35,7 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         offload=request.offload,
         attention=request.attention,
         step_in_backward=request.step_in_backward,
+        expert_imbalance=request.expert_imbalance,
     )
     return device_memory(
         step,

@@ -80,11 +80,8 @@ class Mesh:
     def check(self, shape: ModelShape, seq_len: int) -> None:
         """Whether the model can be cut so; an error names the nearest degree that can."""
         _divides(shape.name, "num_heads", shape.num_heads, "tp", self.tp)
-        if self.tp > shape.num_kv_heads and shape.latent is None and self.tp % shape.num_kv_heads:
-            raise PlanError(
-                f"{shape.name}: tp {self.tp} and {shape.num_kv_heads} key/value heads: neither divides the other",
-                f"choose tp among {_divisors(shape.num_kv_heads)}",
-            )
+        if shape.latent is None:
+            _divides(shape.name, "num_kv_heads", shape.num_kv_heads, "tp", self.tp)
         _divides(shape.name, "ffn_size", shape.ffn_size, "tp", self.tp)
         if self.pp * self.vp > shape.num_layers:
             raise PlanError(

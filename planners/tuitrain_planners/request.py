@@ -54,6 +54,8 @@ class PlanRequest:
     """Devices that share states, fewer than there are: the rest hold copies (HSDP). None: all of them."""
     offload: str = "none"
     """none | optimizer | all: which states live in host memory (all: weights too)."""
+    expert_imbalance: float = 1.0
+    """Tokens of the device whose experts are visited most, over the mean; its memory is what counts."""
     step_in_backward: bool = False
     """Whether each gradient moves its weight as soon as it is made; not with accumulation."""
     variable_lengths: bool = False
@@ -111,6 +113,10 @@ class PlanRequest:
         for name, known in (("attention", ATTENTION), ("offload", OFFLOADS), ("reference", REFERENCES)):
             if (choice := getattr(self, name)) not in known:
                 raise unknown_name(name, choice, known)
+        if not (math.isfinite(self.expert_imbalance) and self.expert_imbalance >= 1):
+            raise PlanError(f"expert imbalance {self.expert_imbalance:g}", "1 (even load) or more")
+        if self.expert_imbalance != 1 and self.shape.experts is None:
+            raise PlanError(f"{self.shape.name}: imbalance {self.expert_imbalance:g} of a dense model", "it needs experts")
         if self.step_in_backward and self.grad_accum > 1:
             raise PlanError(f"a step within backward, and {self.grad_accum} micro-batches per step", "grad_accum 1")
         self.mesh.check(self.shape, self.seq_len)

@@ -226,4 +226,5 @@ def _question(request: PlanRequest) -> Question:
         offload=request.offload,
         attention=request.attention,
         step_in_backward=request.step_in_backward,
+        expert_imbalance=request.expert_imbalance,
     )

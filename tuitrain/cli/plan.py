@@ -44,6 +44,9 @@ def plan(
     gpu: Annotated[
         str | None, typer.Option(help="Hardware preset (h100-80gb, rtx-4090, ...). Default: this machine, measured.")
     ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="Another amount of memory per device: 24GiB, 24GB (7 % less). Default: the device's.")
+    ] = None,
     params: Annotated[
         str | None, typer.Option(help="Instead of MODEL: the usual Llama-like shape nearest to this size, as 7B or 7e9.")
     ] = None,
@@ -59,6 +62,7 @@ def plan(
     vp: Annotated[int, typer.Option(help="Turns in which layers are dealt out to stages (interleaved schedule).")] = 1,
     cp: Annotated[int, typer.Option(help="Context parallelism: devices that cut the sequence.")] = 1,
     ep: Annotated[int, typer.Option(help="Expert parallelism: devices that share out the experts.")] = 1,
+    imbalance: Annotated[float, typer.Option(help="Tokens of the device whose experts are visited most, over the mean.")] = 1.0,
     sequence_parallel: Annotated[
         bool, typer.Option("--sequence-parallel/--no-sequence-parallel", help="With --tp: cut norms and residuals too.")
     ] = True,
@@ -132,12 +136,13 @@ def plan(
 ) -> int:
     """Parameters, FLOP, optimal tokens, memory by phase, time and loss of a training run. Exit 3 when it does not fit."""
     from tuitrain.cli.output import show
+    from tuitrain.cli.plan_asked import Asked, refuse_contradictions
     from tuitrain.cli.plan_budget import hours_of, model_of
     from tuitrain.cli.plan_fit import fitted, search_of
     from tuitrain.cli.plan_fits import presets_that_fit
     from tuitrain.cli.plan_hours import best_for_hours
     from tuitrain.cli.plan_print import print_plan
-    from tuitrain.cli.plan_request import Asked, affordable, refuse_contradictions, request_of
+    from tuitrain.cli.plan_request import affordable, request_of
     from tuitrain.errors import EXIT_DOES_NOT_FIT, EXIT_OK
     from tuitrain_planners import plan as make_plan
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tuitrain.cli.plan_input import MOST_TOKENS, count_within, refuse_not_within
 
 if TYPE_CHECKING:
-    from tuitrain.cli.plan_request import Asked
+    from tuitrain.cli.plan_asked import Asked
     from tuitrain_planners import Hardware, ModelShape
 
 MOST_FLOP: Final = 1e30

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from tuitrain.cli.plan_request import Asked, given_of
+from tuitrain.cli.plan_asked import Asked, given_of
 from tuitrain.errors import UsageError
 
 if TYPE_CHECKING:

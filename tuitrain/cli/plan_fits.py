@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tuitrain.cli.plan_request import Asked, hardware_of, request_for
+from tuitrain.cli.plan_asked import Asked
+from tuitrain.cli.plan_request import hardware_of, request_for
 
 if TYPE_CHECKING:
     from tuitrain_planners import Hardware, ModelShape, Plan

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
-from tuitrain_planners.quantity import Quantity
+from tuitrain_planners.quantity import Quantity, derived
 
 if TYPE_CHECKING:
     from tuitrain_planners.memory.layer import Layer
@@ -39,12 +40,27 @@ def expert_terms(layer: Layer) -> tuple[Quantity, ...]:
     copies = 1 + trained
     terms = [
         layer.term("router", router, f"{wide} + {each} * {parts.num} + 40 * {visits} + 4", "", "shazeer2017"),
-        layer.term(
-            "dispatched tokens and their results", copies * visits * h * c, f"{copies} * {visits} * h * c", "hc", "shazeer2017"
+        _uneven(
+            layer,
+            layer.term(
+                "dispatched tokens and their results",
+                copies * visits * h * c,
+                f"{copies} * {visits} * h * c",
+                "hc",
+                "shazeer2017",
+            ),
         ),
-        *ffn_terms(layer, visits * parts.ffn_size, "visited experts"),
+        *(_uneven(layer, each) for each in ffn_terms(layer, visits * parts.ffn_size, "visited experts")),
         *ffn_terms(layer, parts.shared_ffn_size, "shared experts"),
     ]
     if parts.shared_gate:
         terms.append(layer.term("gate of shared experts", (h + 1) * c, "(h + 1) * c", "hc", "shazeer2017"))
     return tuple(terms)
+
+
+def _uneven(layer: Layer, even: Quantity) -> Quantity:
+    """A term of visited experts on the device whose experts are visited most."""
+    if layer.work.imbalance == 1:
+        return even
+    value = ceil(even.value * layer.work.imbalance)
+    return derived(even.name, value, "bytes", "ceil(even * imbalance)", "fedus2021", even=even, imbalance=layer.work.imbalance)

@@ -65,6 +65,8 @@ class Work:
     """Whether a compiler has fused norms and activation functions (on GPUs)."""
     mask_bytes: int | None = 1
     """Bytes dropout keeps per entry; None: as many as the entry has (torch on a CPU)."""
+    imbalance: float = 1.0
+    """Visits of this device's experts over the mean."""
 
 
 class Layer:

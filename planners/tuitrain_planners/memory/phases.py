@@ -75,13 +75,14 @@ def step_memory(
     offload: str = "none",
     attention: str = "flash",
     step_in_backward: bool = False,
+    expert_imbalance: float = 1.0,
 ) -> StepMemory:
     """Every phase of one step, and the peak. `micro_batches` per step; None: two when accumulating, else one."""
     question = Question(
         shape=shape, seq_len=seq_len, micro_batch=micro_batch, precision=precision, optimizer=optimizer, device=device,
         micro_batches=micro_batches or (2 if accumulating else 1), compiled=compiled, recompute=recompute, loss=loss,
         chunk_rows=chunk_rows, sharding=sharding, mesh=mesh, adapter=adapter, reference=reference, offload=offload,
-        attention=attention, step_in_backward=step_in_backward,
+        attention=attention, step_in_backward=step_in_backward, expert_imbalance=expert_imbalance,
     )  # fmt: skip
     stages: tuple[Stage, ...] = ("only",) if mesh.pp == 1 else ("first", "last")
     return max((_of_stage(question, stage) for stage in stages), key=lambda each: each.peak.value)

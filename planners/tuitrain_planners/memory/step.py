@@ -55,6 +55,7 @@ class Question:
     offload: str
     attention: str
     step_in_backward: bool
+    expert_imbalance: float = 1.0
 
     @property
     def sequences(self) -> int:
@@ -91,6 +92,7 @@ class Step:
                 naive=ask.attention == "naive",
                 fused=ask.compiled and ask.device == "gpu",
                 mask_bytes=1 if ask.device == "gpu" else None,
+                imbalance=ask.expert_imbalance,
             ),
         )
         # Autocast drops its casts when the forward pass ends, unless a layer keeps them for its backward: then the loss is
