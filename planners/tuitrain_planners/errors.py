@@ -31,6 +31,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> PlanError:
 
     names = sorted(known)
     folded = {each.lower(): each for each in names}
-    near = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+    start = [each for each in folded if name and each.startswith(name.lower())]
+    alike = difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)
+    near = [folded[each] for each in dict.fromkeys((*start, *alike))][:3]
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return PlanError(f"unknown {what} {name!r}", hint + f"known: {', '.join(names) or 'none'}")

@@ -117,6 +117,16 @@ def executed_flop_per_token(
     return total("FLOP per token (with recompute)", (*base.terms, again), source="korthikanti2022")
 
 
+def with_reference(
+    flop: Quantity, shape: ModelShape, seq_len: int, convention: str, *, adapter: Adapter | None = None
+) -> Quantity:
+    """The same and the forward pass of a frozen reference model over each token (Rafailov et al. 2023, equation 7)."""
+    whole = flop_per_token(shape, seq_len, convention)
+    forward = derived("the reference's forward", whole.value / 3, _UNIT, "whole / 3", "dpo2023", whole=whole)
+    name = "FLOP per token, with the reference" + (" under adapters" if adapter is not None else "")
+    return total(name, (flop, forward), source="dpo2023")
+
+
 def by_convention(shape: ModelShape, seq_len: int, *, adapter: Adapter | None = None) -> dict[str, Quantity]:
     """All conventions side by side."""
     return {convention: flop_per_token(shape, seq_len, convention, adapter=adapter) for convention in CONVENTIONS}

@@ -13,7 +13,7 @@ from typing import Final
 from tuitrain_planners.carbon import embodied_kg_co2e, kg_co2e
 from tuitrain_planners.cost import gpu_hours, usd
 from tuitrain_planners.energy import kwh
-from tuitrain_planners.flops import by_convention, flop_per_token
+from tuitrain_planners.flops import by_convention, flop_per_token, with_reference
 from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, optimal_length, planned_length
 from tuitrain_planners.goodput import Goodput, goodput
 from tuitrain_planners.grid import by_stage
@@ -99,6 +99,8 @@ def plan(request: PlanRequest) -> Plan:
     hours = gpu_hours(speed.duration_s, request.mesh.devices)
     energy = kwh(hours, hardware, request.economy)
     flop = flop_per_token(shape, request.seq_len, request.convention, adapter=request.adapter)
+    if request.reference != "none":
+        flop = with_reference(flop, shape, request.seq_len, request.convention, adapter=request.adapter)
     stored = storage(request, tokens)
     loss = final_loss(request, parameters, tokens)
     return Plan(

@@ -158,9 +158,14 @@ class PlanRequest:
             raise PlanError(f"the law {self.law.name!r} counts bytes", "say how many bytes a token stands for")
         return self.bytes_per_token
 
+    @property
+    def sequences(self) -> int:
+        """Sequences of a forward pass: a preference pair is two."""
+        return self.micro_batch * (1 if self.reference == "none" else 2)
+
     def tokens_per_step(self) -> Quantity:
         """The global batch."""
-        s, b, accumulate, dp = self.seq_len, self.micro_batch, self.grad_accum, self.mesh.dp
+        s, b, accumulate, dp = self.seq_len, self.sequences, self.grad_accum, self.mesh.dp
         return derived(
             "tokens per step",
             s * b * accumulate * dp,

@@ -81,7 +81,8 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     send, wait = speed.communication_s, speed.waiting_s
     sent = "" if not send.value else f" ({_show(send)} of communication, {_show(wait)} of it not hidden)"
     fits = ", ".join(_fit(plan, name, each) for name, each in plan.optimal_by_fit.items())
-    batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch} x accumulate {request.grad_accum}"
+    pairs = "" if request.reference == "none" else " pairs"
+    batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch}{pairs} x accumulate {request.grad_accum}"
     batch += f" x {request.mesh.dp} data-parallel"
     found = [
         ("model", f"{_counts(plan)}: {_sizes(shape)}"),

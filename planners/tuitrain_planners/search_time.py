@@ -14,13 +14,12 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from tuitrain_planners.efficiency import PUBLISHED
-from tuitrain_planners.flops import executed_flop_per_token
 from tuitrain_planners.layer_time import LayerTime
 from tuitrain_planners.precision import recipe
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.search_layouts import Layout
 from tuitrain_planners.step_time import step_time
-from tuitrain_planners.throughput import is_modelled, step_seconds, training_rate, workload
+from tuitrain_planners.throughput import executed_flop, is_modelled, step_seconds, training_rate, workload
 
 ROUNDING: Final = 1 - 1e-9
 """Bounds are a little lower than computed: other orders of summing may round otherwise."""
@@ -88,7 +87,7 @@ class TimeTable:
             rate = training_rate(
                 request.hardware, request.shape.hidden_size, recipe(layout.precision), compiled=request.compiled
             )
-            flop = executed_flop_per_token(request.shape, request.seq_len, layout.recompute, rate.convention)
+            flop = executed_flop(request, rate.convention)
             share = request.tokens_per_step().value / request.mesh.devices
             found = self._computing[key] = flop.value * share / rate.band.mid.value * ROUNDING
         return found

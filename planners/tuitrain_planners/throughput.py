@@ -19,7 +19,7 @@ from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.communication import communication_s, sent_bytes
 from tuitrain_planners.efficiency import generation_name
 from tuitrain_planners.errors import PlanError
-from tuitrain_planners.flops import executed_flop_per_token, flop_per_token
+from tuitrain_planners.flops import executed_flop_per_token, flop_per_token, with_reference
 from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware, interpolated_gain, interpolated_rate
 from tuitrain_planners.precision import Precision, recipe
@@ -87,22 +87,31 @@ def workload(request: PlanRequest) -> Workload:
     """What a request asks of a device."""
     fused = framework(request.framework).fused_norms
     again = 1.0 if request.recompute == "full" else 0.0
+    more = 0.0 if request.reference == "none" else 1.0  # the reference's forward
     return Workload(
         shape=request.shape,
         hardware=request.hardware,
         seq_len=request.seq_len,
-        micro_batch=request.micro_batch,
+        micro_batch=request.sequences,
         micro_steps=request.grad_accum,
         mesh=request.mesh,
         precision=recipe(request.precision),
         sharding=request.sharding(),
         attention=request.attention,
         software="compiled" if request.compiled else "fused" if fused else "eager",
-        again=again,
+        again=again + more,
         # Written-out scores are what selective recomputation was made for (Korthikanti et al. 2022, section 5).
-        attention_again=1.0 if request.recompute == "selective" and request.attention == "naive" else again,
+        attention_again=more + (1.0 if request.recompute == "selective" and request.attention == "naive" else again),
         adapter=request.adapter,
     )
+
+
+def executed_flop(request: PlanRequest, convention: str) -> Quantity:
+    """FLOP per token that the devices compute, recomputation and a reference's forward included."""
+    flop = executed_flop_per_token(request.shape, request.seq_len, request.recompute, convention, adapter=request.adapter)
+    if request.reference == "none":
+        return flop
+    return with_reference(flop, request.shape, request.seq_len, convention, adapter=request.adapter)
 
 
 def step_seconds(request: PlanRequest) -> Quantity:
@@ -199,7 +208,7 @@ def _modelled_steps(request: PlanRequest) -> _Steps:
         derived(f"step time, {name}", mid.value * (1 + sign * share), "s", f"step * (1 {mark} spread)", step=mid, spread=spread)
         for sign, mark, name in ((-1, "-", "low"), (1, "+", "high"))
     )
-    flop = executed_flop_per_token(request.shape, request.seq_len, request.recompute)
+    flop = executed_flop(request, "causal")
     tokens, n = request.tokens_per_step(), request.mesh.devices
     rates = [
         derived(
@@ -225,7 +234,7 @@ def _rated_steps(request: PlanRequest) -> _Steps:
     """FLOP over a rate; all devices compute, and communication hides behind that."""
     precision, sharding = recipe(request.precision), request.sharding()
     rate = training_rate(request.hardware, request.shape.hidden_size, precision, compiled=request.compiled)
-    flop = executed_flop_per_token(request.shape, request.seq_len, request.recompute, rate.convention)
+    flop = executed_flop(request, rate.convention)
     tokens, n = request.tokens_per_step(), request.mesh.devices
     sent = sent_bytes(request.shape, precision, sharding, micro_steps=request.grad_accum)
     send = communication_s(sent, request.hardware, sharding.ranks, stride=request.mesh.tp)
