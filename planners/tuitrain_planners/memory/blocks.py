@@ -35,9 +35,9 @@ class Block:
     keeps_mask: bool = False
     """A mask is made, converted and kept in each layer: s entries per token."""
     wide_scores: bool = True
-    """Written-out attention takes its softmax in 32 bits and keeps it beside its 16-bit copy."""
+    """Written-out attention takes its softmax in 32 bits, as autocast does anyway, and keeps it beside its 16-bit copy."""
     wide_queries: bool = False
-    """Written-out attention multiplies queries and keys in 32 bits."""
+    """Written-out attention multiplies queries and keys in 32 bits, unless autocast narrows them."""
     caps_scores: bool = False
     """Written-out scores pass through cap * tanh(scores / cap), whose tanh is kept."""
     inner: int = 3
@@ -74,7 +74,7 @@ TRANSFORMERS: Final[dict[str, dict[str, bool | int]]] = {
     "bloom": {**_FUSED, "rotates": False},
     "mpt": {**_FUSED, "rotates": False},
     "opt": {"inner": 1, "product": False, "rotates": False},
-    "falcon": {**_GELU, "repeats_kv": True, "keeps_mask": True},
+    "falcon": {**_FUSED, "repeats_kv": True, "keeps_mask": True},
     "deepseek-v3": _ROTATED,
 }
 """By architecture; those missing are written like Llama. opt: ReLU's result is both kept and read by the down matrix."""

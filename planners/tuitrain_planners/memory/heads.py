@@ -16,15 +16,15 @@ FP32_BYTES: Final = 4
 
 def attention_terms(layer: Layer) -> tuple[Quantity, ...]:
     """All of it."""
-    s, n = layer.shape, layer.norm_bytes
+    s, m = layer.shape, layer.inner_norm_bytes
     if s.latent is not None:
         return _latent(layer)
     terms = [_queries_keys_values(layer), *scores(layer), *mask(layer), *output(layer), *_padded(layer)]
     if s.qk_norm:
-        per_token = (s.query_size + s.kv_size) * n + 4 * (s.num_heads + s.num_kv_heads)
-        terms.append(layer.term("q and k norm inputs", per_token, "(a + k) * d * n + 4 * (a + k)", "akdn"))
+        per_token = (s.query_size + s.kv_size) * m + 4 * (s.num_heads + s.num_kv_heads)
+        terms.append(layer.term("q and k norm inputs", per_token, "(a + k) * d * m + 4 * (a + k)", "akdm"))
     if s.wide_qk_norm:
-        terms.append(layer.term("q and k norm inputs", (s.query_size + s.kv_size) * n + 8, "(a + k) * d * n + 8", "akdn"))
+        terms.append(layer.term("q and k norm inputs", (s.query_size + s.kv_size) * m + 8, "(a + k) * d * m + 8", "akdm"))
     return tuple(terms)
 
 
@@ -33,7 +33,7 @@ def _queries_keys_values(layer: Layer) -> Quantity:
     q, kv = s.query_size, s.kv_size
     if block.broadcasts_kv and not naive:
         return layer.term("queries, keys, values in 32 bits", 4 * (q + 2 * kv), "4 * (a + 2 * k) * d", "akd")
-    if naive and block.wide_queries:
+    if naive and block.wide_queries and not layer.numbers.autocast:
         return layer.term("queries and keys in 32 bits, values", q * (8 + c), "a * d * (8 + c)", "adc")
     if block.fused_qkv and block.rotates and not naive and (q == kv or not block.repeats_kv):
         return layer.term("queries, keys, all three as one product", (2 * q + 3 * kv) * c, "(2 * a + 3 * k) * d * c", "akdc")
@@ -52,7 +52,7 @@ def score_bytes(layer: Layer) -> int:
     c, block = layer.c, layer.block
     if block.broadcasts_kv and not layer.work.naive:
         return FP32_BYTES
-    if layer.framework.fused_scores or not block.wide_scores:
+    if layer.framework.fused_scores or not (block.wide_scores or layer.numbers.autocast):
         return c
     return FP32_BYTES + (c if c < FP32_BYTES else 0) + (c if block.caps_scores else 0)
 
@@ -109,7 +109,7 @@ def _padded(layer: Layer) -> tuple[Quantity, ...]:
 
 def _latent(layer: Layer) -> tuple[Quantity, ...]:
     """Compressed vectors with their norms; keys whole; values as a view of the product that gives them and unrotated keys."""
-    s, c, n, latent = layer.shape, layer.c, layer.norm_bytes, layer.shape.latent
+    s, c, m, latent = layer.shape, layer.c, layer.inner_norm_bytes, layer.shape.latent
     assert latent is not None
     head, heads, value = latent.nope_head_dim + latent.rope_head_dim, s.num_heads, latent.value_head_dim
     ranks = {"compressed keys": latent.kv_rank, "compressed queries": latent.q_rank or 0}
@@ -118,8 +118,8 @@ def _latent(layer: Layer) -> tuple[Quantity, ...]:
     wide = heads * (2 * head + latent.nope_head_dim + value)
     terms = [
         layer.term(
-            "compressed vectors and their norms", compressed * n + read * c + 4 * norms,
-            f"{compressed} * n + {read} * c + {4 * norms}", "nc", "deepseek2024",
+            "compressed vectors and their norms", compressed * m + read * c + 4 * norms,
+            f"{compressed} * m + {read} * c + {4 * norms}", "mc", "deepseek2024",
         ),
         layer.term("queries, keys, values", wide * c, f"{wide} * c", "c", "deepseek2024"),
         *scores(layer),

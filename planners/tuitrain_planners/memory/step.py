@@ -210,7 +210,7 @@ class Step:
         if self.casts and adapter is None:
             yield working_copy_bytes(self.holding, self.precision, embedding=False)
         elif self.casts:
-            matrices = self.holding.hidden + self.holding.experts + self.holding.head
+            matrices = self.holding.hidden + self.holding.head
             yield per_parameter("casts of frozen matrices", matrices, c, "micikevicius2017")
         if adapter is not None and self.sharding.framework.autocast and c < adapter.weight_bytes:
             yield per_parameter("casts of adapters", self.trained.adapter, c, "micikevicius2017")
