@@ -36,6 +36,10 @@ class Framework:
     and casts of weights are kept for backward."""
     sixteen_bit_states: bool = False
     """Weights and gradients in 16 bits, 32-bit master weights beside the moments (Rajbhandari et al. 2019, section 3.1)."""
+    casts_by_product: bool = False
+    """Every product casts its 32-bit weight for itself; else a 16-bit copy of all weights stands through the step."""
+    loss_in_unit: bool = False
+    """Head and loss are one ZeRO-3 unit: it is gathered, and the last layer prefetched, when a plain loss's backward begins."""
     fused_ffn: bool = False
     """One kernel for the activation function and its product: its own result is not kept."""
     code: str = "plain"
@@ -101,6 +105,8 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         code="transformers",
         source="definition: this project's trainer; unsharded figures are live tensors of its own steps",
         buckets=True,
+        casts_by_product=True,
+        loss_in_unit=True,
         loss_head="chunked",
     ),
     "fsdp2-hf": Framework(
@@ -108,6 +114,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         code="transformers",
         source="measured: op-level trace of transformers' Llama under FSDP2 (32-bit shards, bf16 compute, 32-bit reduction)",
         root_stays_gathered=True,
+        loss_in_unit=True,
     ),
     "fsdp2-native": Framework(
         name="fsdp2-native",

@@ -13,17 +13,19 @@ Slow twin: `grid.memory_of`; equal on random layouts (tests/unit/planners/test_s
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from tuitrain_planners.memory.activations import in_flight
 from tuitrain_planners.memory.holding import Stage
+from tuitrain_planners.memory.question import Question
 from tuitrain_planners.memory.runtime import runtime
-from tuitrain_planners.memory.step import Question, Step
+from tuitrain_planners.memory.step import Step
 from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.optimizers import optimizer
 from tuitrain_planners.precision import recipe
+from tuitrain_planners.quantity import Quantity
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.search_layouts import Layout
 
@@ -52,7 +54,8 @@ class _Activations(NamedTuple):
     layers: float
     ends: float
     live: float
-    rebuilt: float
+    at_last_layer: float
+    """Beside the layers, when the last one's backward begins."""
     backward: float
     ring: float
     """Blocks of a neighbour's keys and values."""
@@ -67,7 +70,11 @@ class MemoryTable:
         self.request = request
         self.phases = tuple(each.name for each in Step(_question(request), "only").phases())
         # Only these read whether the layers are recomputed beside the activations themselves.
-        self._reads_recompute = request.adapter is not None or request.sharding().framework.autocast
+        self._reads_recompute = (
+            request.adapter is not None
+            or request.sharding().framework.autocast
+            or request.sharding().framework.casts_by_product
+        )
         self._fixed: dict[Hashable, _Fixed] = {}
         self._activations: dict[Hashable, _Activations] = {}
         self._heads: dict[Hashable, tuple[float, float]] = {}
@@ -112,7 +119,7 @@ class MemoryTable:
         moments = (
             saved,
             saved + temporaries + (gradients if fixed.head_gradients else 0),
-            saved + b * acts.rebuilt + backward,
+            layers + b * acts.at_last_layer,
             waiting + b * acts.live + backward,
             waiting,
             0,
@@ -150,7 +157,7 @@ class MemoryTable:
                 layers=acts.saved.terms[0].value,
                 ends=acts.saved.terms[1].value,
                 live=acts.live_layer.value,
-                rebuilt=acts.rebuilt.value,
+                at_last_layer=_total(step.at_last_layer()) - acts.saved.terms[0].value,
                 backward=acts.backward.value,
                 ring=ring,
                 shorter=shorter,
@@ -192,7 +199,7 @@ def _fixed(step: Step) -> _Fixed:
     moments = (
         saved,
         saved + logits,
-        saved + acts.rebuilt.value + backward,
+        _total(step.at_last_layer()),
         waiting + acts.live_layer.value + backward,
         waiting,
         0,
@@ -200,6 +207,10 @@ def _fixed(step: Step) -> _Fixed:
     )
     phases = tuple(each.value - more for each, more in zip(step.phases(), moments, strict=True))
     return _Fixed(phases=phases, head_gradients=on_top)
+
+
+def _total(terms: Iterable[Quantity]) -> float:
+    return sum(each.value for each in terms)
 
 
 def _buffers(step: Step) -> float:

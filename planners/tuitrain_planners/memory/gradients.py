@@ -1,7 +1,11 @@
 """Which gradients exist at which moment of a step.
 
 Accumulating in place, all exist all the time; with separate main gradients, both kinds exist during backward. In buckets all
-exist all the time too. Sharded, a layer's are whole only until they are summed over the ranks.
+exist all the time too. Sharded, a unit's are whole only until they are summed over the ranks; FSDP2's schedule: `reduction`.
+
+A tied table gets two gradients, the head's and the embedding's. Autograd adds the second into the first where it may write to
+it. It may not into the view that a plain head without a cast writes: then their sum is a third table. (Resident memory of
+backward in torch 2.13; a dispatch mode, as trackers are, makes it a third in every case.)
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from dataclasses import dataclass
 
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.memory.holding import Holding
+from tuitrain_planners.memory.reduction import Reduction
 from tuitrain_planners.memory.sharding import Sharding, reduce_buffers
 from tuitrain_planners.memory.states import Split, Trained, gradient_bytes, main_gradient_bytes, per_parameter
 from tuitrain_planners.precision import Precision
@@ -24,6 +29,8 @@ class Gradients:
     start: tuple[Quantity, ...] = ()
     end: tuple[Quantity, ...] = ()
     embedding: tuple[Quantity, ...] = ()
+    summed: tuple[Quantity, ...] = ()
+    """The other full moment of the embedding's backward: its unit's weights are given back, its gradients being summed."""
     step: tuple[Quantity, ...] = ()
     whole_always: bool = False
     """Whether room for every gradient is in `always`."""
@@ -38,6 +45,7 @@ def gradients(
     adapter: Adapter | None = None,
     accumulating: bool,
     in_backward: bool = False,
+    loss: str = "plain",
 ) -> Gradients:
     """The gradients of one device. `in_backward`: each is used up as soon as it is made (Lv et al. 2023)."""
     if adapter is not None:
@@ -48,7 +56,7 @@ def gradients(
         return Gradients(start=one, end=one, embedding=one)
     table = what.embedding or what.head
     head = table if holding.tied else what.head
-    second = (per_parameter("second gradient of the tied table", table, precision.matrix.grad),) if holding.tied else ()
+    second = _second_of_the_table(table, precision, direct=loss == "plain") if holding.tied else ()
     in_place = not precision.matrix.main_grad
     main = main_gradient_bytes(what, precision)
     if sharding.holds_buckets:
@@ -60,6 +68,9 @@ def gradients(
     partial = whole if holding.tied else gradient_bytes(what, precision, embedding=False, vectors=not accumulating)
     start = per_parameter("gradient of the head", head, precision.matrix.grad)
     if sharding.shards_gradients and sharding.ranks > 1:
+        if sharding.framework.reshards_in_two:
+            unit = Reduction(holding, what, precision, sharding, direct=loss == "plain")
+            return _fsdp2(unit, start, whole, main, accumulating=accumulating)
         parts = (start, partial, whole)
         return _sharded(holding, precision, sharding, parts, main, second, accumulating=accumulating)
     return Gradients(
@@ -74,6 +85,35 @@ def gradients(
 def _of_adapters(what: Trained, precision: Precision, sharding: Sharding, adapter: Adapter) -> Gradients:
     """So few that they may be counted as being there all the time."""
     return Gradients(always=(sharding.gradients(gradient_bytes(what, precision, adapter)),), whole_always=True)
+
+
+def _second_of_the_table(entries: int, precision: Precision, *, direct: bool) -> tuple[Quantity, ...]:
+    """The embedding's own gradient of a tied table, and its sum with the head's where that is made out of place."""
+    each = precision.matrix.grad
+    second = per_parameter("second gradient of the tied table", entries, each)
+    if precision.matrix.copy or not direct:
+        return (second,)
+    return (second, per_parameter("sum of the tied table's gradients", entries, each))
+
+
+def _fsdp2(unit: Reduction, start: Quantity, whole: Split, main: Split, *, accumulating: bool) -> Gradients:
+    """Shares of what is done, and what stands whole. Accumulating, the shares of everything are there from the start."""
+    if accumulating:
+        return Gradients(
+            always=(unit.sharding.gradients(main),),
+            start=unit.start(),
+            end=unit.end(),
+            embedding=unit.embedding(),
+            summed=unit.summed(),
+        )
+    everything = unit.sharding.gradients(whole)
+    return Gradients(
+        start=unit.start() if unit.in_root else (unit.sharding.gradients(start), *unit.start()),
+        end=(unit.but_first_layer(whole), *unit.end()),
+        embedding=(unit.but_last_unit(whole), *unit.embedding()),
+        summed=(everything, *unit.summed()),
+        step=(everything,),
+    )
 
 
 def _sharded(

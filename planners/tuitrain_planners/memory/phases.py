@@ -22,8 +22,9 @@ from typing import Final, Literal
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.framework import FRAMEWORKS
 from tuitrain_planners.memory.holding import ONE_DEVICE, Stage
+from tuitrain_planners.memory.question import Question
 from tuitrain_planners.memory.sharding import Sharding
-from tuitrain_planners.memory.step import Question, Step
+from tuitrain_planners.memory.step import Step
 from tuitrain_planners.mesh import Mesh
 from tuitrain_planners.optimizers import Optimizer
 from tuitrain_planners.precision import Precision

@@ -128,10 +128,8 @@ def gathered(
             backward_end=everything,
             backward_embedding=everything,
         )
-    if sharding.framework.root_stays_gathered:
-        root = units.root()
-        two, one = (root, units.layers(2)), (root, units.layers(1))
-        return Gathered(forward=two, loss=one, backward_start=two, backward_end=one, backward_embedding=(root,))
+    if sharding.framework.reshards_in_two:
+        return _fsdp2(units, holding, sharding.framework, in_forward=loss in ("chunked", "fused"))
     # The loss of a chunked head multiplies by the head's weights; of a plain one the head has already run and been given back.
     head = (units.head(),) if loss in ("chunked", "fused") and holding.has_head else ()
     return Gathered(
@@ -139,6 +137,34 @@ def gathered(
         loss=head,
         backward_start=(units.layers(2),),
         backward_end=(units.layers(1),),
+        backward_embedding=(units.embedding(),),
+    )
+
+
+def _fsdp2(units: _Units, holding: Holding, framework: Framework, *, in_forward: bool) -> Gathered:
+    """ZeRO-3 as FSDP2 schedules it. In forward the buffer a unit was gathered into is kept until the next unit is copied out
+    of its own; in backward the next unit is gathered while this one computes. So either way two stand: a chunked loss, which
+    is all in forward (`in_forward`), has its head twice; a plain loss is worst as backward begins. A table that both ends of
+    the model use cannot be a unit of either: it is in the root group, which stays.
+    """
+    one, two = units.layers(1), units.layers(2)
+    prefetched = (one,) if framework.loss_in_unit else ()
+    if framework.root_stays_gathered or holding.tied:
+        root = units.root()
+        return Gathered(
+            forward=(root, two),
+            loss=(root, *((one,) if in_forward else prefetched)),
+            backward_start=(root, two),
+            backward_end=(root, one),
+            backward_embedding=(root,),
+        )
+    plain = (units.head(), *prefetched) if prefetched else ()
+    loss = (units.head(2),) if in_forward else plain
+    return Gathered(
+        forward=(two,),
+        loss=loss if holding.has_head else (),
+        backward_start=(two,),
+        backward_end=(one, units.embedding()),
         backward_embedding=(units.embedding(),),
     )
 
@@ -175,9 +201,10 @@ class _Units:
     def root(self) -> Quantity:
         return self._unit("root group gathered", self.holding.outer + self.holding.shape.hidden_size)
 
-    def head(self) -> Quantity:
+    def head(self, count: int = 1) -> Quantity:
         shape = self.holding.shape
-        return self._unit("head gathered", shape.vocab_size * shape.hidden_size)
+        name = "head gathered" if count == 1 else "head gathered, and the buffer it came in"
+        return self._unit(name, count * shape.vocab_size * shape.hidden_size)
 
     def embedding(self) -> Quantity:
         return self._unit("embedding gathered", self.holding.embedding)

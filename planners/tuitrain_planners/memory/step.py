@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.memory.activations import activations
+from tuitrain_planners.memory.copies import Copies, copies
 from tuitrain_planners.memory.frozen import unpacked
 from tuitrain_planners.memory.gradients import Gradients, gradients
 from tuitrain_planners.memory.head import loss_head
 from tuitrain_planners.memory.holding import Stage, held
-from tuitrain_planners.memory.layer import Work
+from tuitrain_planners.memory.layer import Layer, Work
+from tuitrain_planners.memory.question import Question
 from tuitrain_planners.memory.runtime import buffer_bytes, runtime
-from tuitrain_planners.memory.sharding import Gathered, Sharding, gathered
+from tuitrain_planners.memory.sharding import Gathered, gathered
 from tuitrain_planners.memory.states import (
     optimizer_bytes,
     per_parameter,
@@ -23,44 +23,10 @@ from tuitrain_planners.memory.states import (
     weight_bytes,
     working_copy_bytes,
 )
-from tuitrain_planners.mesh import Mesh
-from tuitrain_planners.optimizers import Optimizer
-from tuitrain_planners.precision import Precision
-from tuitrain_planners.quantity import Quantity, total
-from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.quantity import Quantity, derived, total
 
 FP32_BYTES: Final = 4
 _GROUP_ORDER: Final = ("weights", "gradients", "optimizer", "gathered", "activations", "head", "buffers", "runtime")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """What a step's memory depends on; see `phases.step_memory`."""
-
-    shape: ModelShape
-    seq_len: int
-    micro_batch: int
-    precision: Precision
-    optimizer: Optimizer
-    device: Literal["cpu", "gpu"]
-    micro_batches: int
-    compiled: bool
-    recompute: str
-    loss: str
-    chunk_rows: int | None
-    sharding: Sharding
-    mesh: Mesh
-    adapter: Adapter | None
-    reference: str
-    offload: str
-    attention: str
-    step_in_backward: bool
-    expert_imbalance: float = 1.0
-
-    @property
-    def sequences(self) -> int:
-        """Sequences in a forward pass: a preference pair is two."""
-        return self.micro_batch * (1 if self.reference == "none" else 2)
 
 
 class Step:
@@ -74,6 +40,15 @@ class Step:
         self.holding = held(ask.shape, ask.mesh, stage)
         self.trained = trained(self.holding, ask.adapter)
         self.tokens = ask.seq_len * ask.sequences // ask.mesh.cp
+        work = Work(
+            tokens=self.tokens,
+            seq_len=ask.seq_len,
+            cut=ask.mesh.sequence_cut,
+            naive=ask.attention == "naive",
+            fused=ask.compiled and ask.device == "gpu",
+            mask_bytes=1 if ask.device == "gpu" else None,
+            imbalance=ask.expert_imbalance,
+        )
         self.acts = activations(
             self.holding.shape,
             seq_len=ask.seq_len,
@@ -85,16 +60,9 @@ class Step:
             mesh=ask.mesh,
             stage=stage,
             micro_batches=ask.micro_batches,
-            work=Work(
-                tokens=self.tokens,
-                seq_len=ask.seq_len,
-                cut=ask.mesh.sequence_cut,
-                naive=ask.attention == "naive",
-                fused=ask.compiled and ask.device == "gpu",
-                mask_bytes=1 if ask.device == "gpu" else None,
-                imbalance=ask.expert_imbalance,
-            ),
+            work=work,
         )
+        self.layer = Layer(self.holding.shape, work, self.precision, framework, ask.adapter)
         # Autocast drops its casts when the forward pass ends, unless a layer keeps them for its backward: then the loss is
         # worst before backward begins.
         wide = self.precision.matrix.weight == FP32_BYTES if ask.adapter is None else ask.adapter.base == "fp32"
@@ -110,8 +78,11 @@ class Step:
             frozen=ask.adapter is not None and not ask.adapter.trains_ends,
             held_bytes=framework.held_logit_bytes,
         )
+        whole_weights = not self.sharding.shards_weights
+        own_casts = framework.casts_by_product and whole_weights and ask.adapter is None
+        self.copies = copies(self.holding, self.precision, recomputing=ask.recompute != "none") if own_casts else Copies()
         self.weights = weight_bytes(
-            self.holding, self.precision, ask.adapter, copies=not self.casts and not self.sharding.shards_weights
+            self.holding, self.precision, ask.adapter, copies=not self.casts and not own_casts and whole_weights
         )
         self.grads: Gradients = gradients(
             self.holding,
@@ -121,41 +92,61 @@ class Step:
             adapter=ask.adapter,
             accumulating=ask.micro_batches > 1,
             in_backward=ask.step_in_backward,
+            loss=ask.loss,
         )
         self.units: Gathered = gathered(self.holding, self.precision, self.sharding, loss=ask.loss, adapter=ask.adapter)
         self.states = optimizer_bytes(self.trained, self.precision, ask.optimizer, ask.adapter)
 
     def phases(self) -> tuple[Quantity, ...]:
         """Every phase, in the order of time."""
-        ask, acts, units, grads = self.question, self.acts, self.units, self.grads
+        ask, acts, units, grads, made = self.question, self.acts, self.units, self.grads, self.copies
         casts = tuple(self._casts())
         later = () if ask.recompute != "none" else casts
         held_always = self._held()
         loss_gradients = () if grads.whole_always or not self.holding.has_head else (self.head.gradients,)
-        rebuilt, last = (acts.saved, acts.rebuilt, acts.backward), (acts.waiting, acts.live_layer, acts.backward)
-        workspace = self._workspace()
+        last = (acts.waiting, acts.live_layer, acts.backward)
         copy = self._serialised() if ask.device == "cpu" else ()
         head = (self.head.temporaries,) if self.holding.has_head else ()
         return (
-            _phase("forward", held_always, weights=casts, activations=(acts.saved,), gathered=units.forward),
             _phase(
-                "loss", held_always, weights=casts, activations=(acts.saved,), gradients=loss_gradients, head=head,
-                gathered=units.loss,
+                "forward", held_always, weights=(*casts, *made.forward), activations=(acts.saved,), gathered=units.forward
             ),
             _phase(
-                "backward_start", held_always, weights=later, activations=rebuilt, gradients=grads.start,
-                gathered=units.backward_start,
+                "loss", held_always, weights=(*casts, *made.loss), activations=(acts.saved,), gradients=loss_gradients,
+                head=head, gathered=units.loss,
             ),
             _phase(
-                "backward_end", held_always, weights=later, activations=last, gradients=grads.end, gathered=units.backward_end
+                "backward_start", held_always, weights=(*later, *made.backward_start), activations=self.at_last_layer(),
+                gradients=grads.start, gathered=units.backward_start,
             ),
             _phase(
-                "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.embedding,
-                gathered=units.backward_embedding,
+                "backward_end", held_always, weights=(*later, *made.backward_end), activations=last, gradients=grads.end,
+                gathered=units.backward_end,
             ),
-            _phase("optimizer", held_always, gradients=grads.step, optimizer=workspace),
+            _fuller(
+                _phase(
+                    "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.embedding,
+                    gathered=units.backward_embedding,
+                ),
+                _phase(
+                    "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.summed,
+                    gathered=units.backward_embedding if self.sharding.keeps_gathered else (),
+                ),
+            ),
+            _phase("optimizer", held_always, gradients=grads.step, optimizer=self._workspace()),
             _phase("save", held_always, weights=copy, gathered=self._whole_model()),
         )  # fmt: skip
+
+    def at_last_layer(self) -> tuple[Quantity, ...]:
+        """Activations when the last layer's backward begins: the final norm's are gone; a recomputed layer's result stands."""
+        ask, acts, shape = self.question, self.acts, self.holding.shape
+        layers = acts.saved.terms[0]
+        saved = total("activations", (layers, self.layer.ends(first=self.stage != "last", last=False)), source=layers.source)
+        if ask.recompute == "none":
+            return (saved, acts.rebuilt, acts.backward)
+        t, h, c = self.tokens // ask.mesh.sequence_cut, shape.hidden_size, self.precision.compute_bytes
+        result = derived("result of the recomputed layer", t * h * c, "bytes", "t * h * c", t=t, h=h, c=c)
+        return (saved, acts.rebuilt, acts.backward, result)
 
     def _on_device(self) -> bool:
         """Whether the optimizer's states are: paged ones live in host memory as far as the device's allocator knows."""
@@ -241,6 +232,11 @@ class Step:
         return (
             total("copy being written", terms, unit="bytes", source="assumption: the whole file is put together in memory"),
         )
+
+
+def _fuller(one: Quantity, other: Quantity) -> Quantity:
+    """The fuller of two moments of a phase."""
+    return max(one, other, key=lambda moment: moment.value)
 
 
 def _phase(name: str, always: Mapping[str, Quantity], **more: tuple[Quantity, ...]) -> Quantity:
