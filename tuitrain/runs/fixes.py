@@ -85,7 +85,8 @@ def _by_adapter(request: PlanRequest) -> str:
     if request.adapter is not None:
         return ""
     for method, adapter in (("lora", Adapter()), ("qlora", Adapter(base="nf4-dq"))):
-        made = _try(replace(request, adapter=adapter, tokens=None, steps=None))
+        least = replace(request, adapter=adapter, micro_batch=1, recompute="full", tokens=None, steps=None)
+        made = _try(least)
         if made is not None and made.memory.verdict == "fits":
             return f"; fine-tuning it by method {method} would fit"
     return ""

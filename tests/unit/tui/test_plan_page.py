@@ -96,7 +96,7 @@ def test_fine_tuning_shows_what_is_trained_and_no_law():
     assert "optimum" not in text
     assert "per parameter" not in text
     page = plan_page(planning, "chart", 83, 38, UNICODE)
-    assert "they say nothing about fine-tuning" in plain(page.lines)
+    assert "Scaling laws are about training all weights" in plain(page.lines)
     assert "10M, as none is given" in plain(form_lines(planning, 40, 22, UNICODE)[0])
 
 

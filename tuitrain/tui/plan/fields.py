@@ -83,10 +83,10 @@ FIELDS: Final = (
     _more("framework", "framework", "choice", "tuitrain", _MEMORY, "whose software lays the step out", tuple(FRAMEWORKS)),
     _more("loss", "loss head", "choice", AUTO, _MEMORY, "auto: the framework's own; chunked never holds all logits", _HEADS),
     _more("offload", "offload", "choice", "none", _MEMORY, "states in the host's RAM; its time is not planned", OFFLOADS),
-    _more("tp", "tensor", "degree", "1", _STEP, "tp: devices that cut each layer's matrices", needs="devices"),
-    _more("pp", "pipeline", "degree", "1", _STEP, "pp: stages of layers, one after the other", needs="devices"),
-    _more("cp", "context", "degree", "1", _STEP, "cp: devices that cut the sequence", needs="devices"),
-    _more("ep", "experts", "degree", "1", _STEP, "ep: devices that share out the experts", needs="experts"),
+    _more("tp", "tensor tp", "degree", "1", _STEP, "devices that cut each layer's matrices", needs="devices"),
+    _more("pp", "pipeline pp", "degree", "1", _STEP, "stages of layers, one after the other", needs="devices"),
+    _more("cp", "context cp", "degree", "1", _STEP, "devices that cut the sequence", needs="devices"),
+    _more("ep", "experts ep", "degree", "1", _STEP, "devices that share out the experts", needs="experts"),
 )  # fmt: skip
 BY_KEY: Final = {field.key: field for field in FIELDS}
 
