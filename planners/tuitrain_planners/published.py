@@ -1,6 +1,7 @@
 """On how many tokens published models were trained: what a plan is set beside, and whether they were under- or over-trained.
 
-Tokens are those of pretraining, repetitions counted. Keys are names of the model presets.
+Tokens are those of pretraining, repetitions counted. Keys are names of the model presets; those one would name first come
+first, so that where names have no room beside each other the later ones go without.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ _OLMO_2: Final = "OLMo team (2025), 2 OLMo 2 Furious, https://arxiv.org/abs/2501
 _QWEN_3: Final = "Qwen team (2025), Qwen3 Technical Report, https://arxiv.org/abs/2505.09388"
 
 TRAINED_TOKENS: Final[dict[str, tuple[float, str]]] = {
+    "chinchilla-70b": (1.4e12, "Hoffmann et al. (2022), table 4, https://arxiv.org/abs/2203.15556"),
+    "gpt3-175b": (300e9, _GPT_3),
+    "llama-3-8b": (15e12, _LLAMA_3),
+    "smollm2-135m": (2e12, _SMOLLM_2),
+    "llama-2-7b": (2e12, _LLAMA_2),
+    "tinyllama-1.1b": (3e12, "Zhang et al. (2024), TinyLlama, https://arxiv.org/abs/2401.02385"),
+    "llama-3-70b": (15e12, _LLAMA_3),
+    "llama-3.1-405b": (15.6e12, _LLAMA_31),
+    "smollm2-1.7b": (11e12, _SMOLLM_2),
+    "llama-2-70b": (2e12, _LLAMA_2),
     "gpt3-large": (300e9, _GPT_3),
     "gpt3-2.7b": (300e9, _GPT_3),
     "gpt3-6.7b": (300e9, _GPT_3),
-    "gpt3-175b": (300e9, _GPT_3),
-    "chinchilla-70b": (1.4e12, "Hoffmann et al. (2022), table 4, https://arxiv.org/abs/2203.15556"),
     "llama-7b": (1.0e12, _LLAMA_1),
     "llama-13b": (1.0e12, _LLAMA_1),
     "llama-33b": (1.4e12, _LLAMA_1),
     "llama-65b": (1.4e12, _LLAMA_1),
-    "llama-2-7b": (2e12, _LLAMA_2),
     "llama-2-13b": (2e12, _LLAMA_2),
-    "llama-2-70b": (2e12, _LLAMA_2),
-    "llama-3-8b": (15e12, _LLAMA_3),
-    "llama-3-70b": (15e12, _LLAMA_3),
-    "llama-3.1-405b": (15.6e12, _LLAMA_31),
-    "tinyllama-1.1b": (3e12, "Zhang et al. (2024), TinyLlama, https://arxiv.org/abs/2401.02385"),
-    "smollm2-135m": (2e12, _SMOLLM_2),
     "smollm2-360m": (4e12, _SMOLLM_2),
-    "smollm2-1.7b": (11e12, _SMOLLM_2),
     "pythia-1b": (300e9, _PYTHIA),
     "pythia-1.4b": (300e9, _PYTHIA),
     "pythia-6.9b": (300e9, _PYTHIA),
@@ -50,3 +51,8 @@ TRAINED_TOKENS: Final[dict[str, tuple[float, str]]] = {
     "deepseek-v3": (14.8e12, "DeepSeek-AI (2024), DeepSeek-V3, https://arxiv.org/abs/2412.19437"),
 }
 """(tokens, where it stands)."""
+
+WITHOUT_PRESET: Final[dict[str, tuple[float, float, str]]] = {
+    "gopher-280b": (280e9, 300e9, "Rae et al. (2021), Gopher, table 1 and section 3, https://arxiv.org/abs/2112.11446"),
+}
+"""(parameters, tokens, where they stand) of models whose shape no preset has."""

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tuitrain_planners import Plan, PlanError, PlanRequest, format_bytes, plan
+from tuitrain_planners import Adapter, Plan, PlanError, PlanRequest, format_bytes, plan
 
 NEXT_RECOMPUTE: Final = {"none": ("selective", "full"), "selective": ("full",), "full": ()}
+WHOLE_LOGITS: Final = ("plain", "bf16")
+"""Loss heads that hold all logits at once."""
 EQUAL_FRAC: Final = 0.02
 """Step times this close count as equal: the planner's own error is larger."""
 _RANK: Final = {"fits": 0, "tight": 1, "oom": 2}
@@ -67,7 +69,7 @@ def cheapest_fix(before: Plan) -> Fix | NoFix:
             made, changes = min(good, key=lambda each: (round(_step_s(each[0]) / _step_s(before) / EQUAL_FRAC), len(each[1])))
             return _fix(before, made, changes)
     smallest = min((each[0] for each in tried), key=_device_bytes, default=before)
-    return NoFix(reason=_missing(smallest))
+    return NoFix(reason=_missing(smallest) + _by_adapter(smallest.request))
 
 
 def _missing(smallest: Plan) -> str:
@@ -76,6 +78,18 @@ def _missing(smallest: Plan) -> str:
         return f"no layout that was tried leaves more room; the smallest needs {format_bytes(_device_bytes(smallest))}"
     devices = "" if smallest.request.mesh.devices > 1 else ", several devices under ZeRO"
     return f"the smallest layout still lacks {format_bytes(over)}: a smaller model or sequence{devices}, or a larger device"
+
+
+def _by_adapter(request: PlanRequest) -> str:
+    """That an adapter would fit; it is told, never chosen: it trains something else."""
+    if request.adapter is not None:
+        return ""
+    for method, adapter in (("lora", Adapter()), ("qlora", Adapter(base="nf4-dq"))):
+        least = replace(request, adapter=adapter, micro_batch=1, recompute="full", tokens=None, steps=None)
+        made = _try(least)
+        if made is not None and made.memory.verdict == "fits":
+            return f"; fine-tuning it by method {method} would fit"
+    return ""
 
 
 def _fix(before: Plan, after: Plan, changes: tuple[str, ...]) -> Fix:
@@ -94,8 +108,8 @@ def _singles(request: PlanRequest) -> Iterator[tuple[PlanRequest, tuple[str, ...
             yield _recompute(request, kind)
     for divisor in _divisors(request.micro_batch):
         yield _micro_batch(request, divisor)
-    if request.loss_head == "plain":
-        yield replace(request, loss_head="chunked"), ("loss head plain -> chunked",)
+    if request.loss_head in WHOLE_LOGITS:
+        yield replace(request, loss_head="chunked"), (f"loss head {request.loss_head} -> chunked",)
     if request.mesh.state_ranks > 1:
         for stage in range(request.zero + 1, 4):
             yield _zero(request, stage)
@@ -124,7 +138,7 @@ def _one_more(request: PlanRequest) -> PlanRequest | None:
         return replace(request, recompute="selective")
     if request.micro_batch > 1:
         return _micro_batch(request, next(_divisors(request.micro_batch)))[0]
-    if request.loss_head == "plain":
+    if request.loss_head in WHOLE_LOGITS:
         return replace(request, loss_head="chunked")
     if request.mesh.state_ranks > 1 and request.zero < 3:
         return replace(request, zero=request.zero + 1)

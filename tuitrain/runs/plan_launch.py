@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 TRAINABLE: Final = ("llama", "qwen3", "nanochat")
 """Architectures of the trainer's own decoder."""
+OPTIMIZED: Final = ("adamw", "muon")
+HEADS: Final = ("plain", "chunked")
 THIS: Final = "this machine"
 """Name of the measured hardware."""
 
@@ -39,6 +41,14 @@ def refusal(request: PlanRequest, *, verdict: str = "fits") -> str:
     mesh = request.mesh
     if mesh.devices != mesh.dp:
         against.append("only data parallelism is trained")
+    if request.offload != "none":
+        against.append("the trainer offloads nothing")
+    if request.framework != "tuitrain":
+        against.append(f"it is planned as {request.framework} lays a step out, not as the trainer does")
+    if request.optimizer not in OPTIMIZED:
+        against.append(f"the trainer's optimizers are {' and '.join(OPTIMIZED)}, not {request.optimizer}")
+    if request.loss_head not in HEADS:
+        against.append(f"the trainer's loss heads are {' and '.join(HEADS)}, not {request.loss_head}")
     if mesh.dp > 1 and request.zero:
         against.append(f"ZeRO {request.zero} is not trained yet, only 0")
     if verdict == "oom":

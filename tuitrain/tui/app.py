@@ -123,8 +123,9 @@ class TuitrainApp(App[None]):
 
         if self._planning is None:
             sources = Sources(
-                presets=presets_dir(), measured=lambda precision: measured(self.this, precision), compiles=compiles
-            )
+                presets=presets_dir(), measured=lambda precision: measured(self.this, precision), compiles=compiles,
+                host_bytes=lambda: None if self.this is None else self.this.memory_bytes,
+            )  # fmt: skip
             self._planning = Planning(sources)
         self.push_screen(PlanScreen(self._planning))
 

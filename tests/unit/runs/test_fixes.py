@@ -70,6 +70,18 @@ def test_what_fits_needs_no_fix_and_what_never_will_says_how_much_is_missing():
     assert "still lacks" in alone.reason
     assert "GiB" in alone.reason
     assert "several devices" in alone.reason
+    assert "method lora would fit" in alone.reason
+
+
+def test_what_an_adapter_would_make_fit_is_told_and_then_fixed():
+    small = find_hardware(presets_dir() / "hardware", "rtx-4090")
+    full = replace(EIGHT, mesh=Mesh(dp=1), zero=0, hardware=small, loss_head="chunked")
+    assert "method qlora would fit" in cheapest_fix(plan(full)).reason
+    fix = cheapest_fix(plan(replace(full, adapter=Adapter(base="nf4-dq"))))
+    assert fix.plan.memory.verdict == "fits"
+    assert fix.changes == ("recompute none -> full",)
+    hopeless = replace(full, shape=find_shape(presets_dir() / "models", "llama-3-70b"))
+    assert "would fit" not in cheapest_fix(plan(hopeless)).reason
 
 
 def test_a_full_fine_tune_is_never_turned_into_an_adapter():

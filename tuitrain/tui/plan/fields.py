@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from tuitrain_planners import GRIDS, OPTIMIZERS, RECIPES
+from tuitrain_planners import ALL_LINEAR, FRAMEWORKS, GRIDS, OPTIMIZERS, RECIPES, Adapter
+from tuitrain_planners.memory import LOSS_HEADS
+from tuitrain_planners.request import OFFLOADS
 
-Kind = Literal["choice", "name", "whole", "text"]
-"""choice: one of a few; name: a preset, found by typing; whole: a number halved and doubled; text: read as written."""
+Kind = Literal["choice", "name", "whole", "degree", "text", "fold"]
+"""choice: one of a few; name: a preset, found by typing; whole: a number halved and doubled; degree: of parallelism, one that
+the devices allow; text: read as written; fold: no field, the line that shows the folded ones."""
+Needs = Literal["", "devices", "experts", "adapter"]
+"""What there must be for a field to mean anything: several devices, a model with experts on them, adapters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,19 +31,34 @@ class Field:
     tip: str
     """What may be typed."""
     choices: tuple[str, ...] = ()
+    folded: bool = False
+    """Shown when the fold is open, or when something else than at first stands there."""
+    needs: Needs = ""
 
 
 def _f(key: str, label: str, kind: Kind, start: str, figure: str, tip: str, choices: tuple[str, ...] = ()) -> Field:
     return Field(key=key, label=label, kind=kind, start=start, figure=figure, tip=tip, choices=choices)
 
 
+def _more(
+    key: str, label: str, kind: Kind, start: str, figure: str, tip: str, choices: tuple[str, ...] = (), needs: Needs = ""
+) -> Field:
+    return Field(
+        key=key, label=label, kind=kind, start=start, figure=figure, tip=tip, choices=choices, folded=True, needs=needs
+    )
+
+
 _MEMORY: Final = "memory.device_bytes"
+_STEP: Final = "time.step_s"
 METHODS: Final = ("full", "lora", "qlora")
 _STAGES: Final = ("0", "1", "2", "3")
 _RECOMPUTE: Final = ("none", "selective", "full")
 OPTIMAL, PRESET, LIST, AUTO = "optimal", "preset", "list", "auto"
 """Words that stand for: as many tokens as the law finds best, the device's own memory, its list price, the framework's own."""
-_HEADS: Final = (AUTO, "plain", "chunked")
+_HEADS: Final = (AUTO, *LOSS_HEADS)
+ALL_TARGETS: Final = "all-linear"
+MORE: Final = "more"
+"""Key of the line that folded fields are behind."""
 
 FIELDS: Final = (
     _f("model", "model", "name", "llama-3-8b", "model.parameters", "a preset, a depth (d12), a size (7B), or a config.json"),
@@ -49,14 +69,24 @@ FIELDS: Final = (
     _f("length", "length", "text", OPTIMAL, "tokens.planned", "20B tokens, 12h, $500, 300 gpu-h, 1e21 FLOP, or optimal"),
     _f("seq", "sequence", "whole", "8192", _MEMORY, "tokens per sequence: 8192, 8k (8,000), 8Ki (8,192)"),
     _f("micro_batch", "micro-batch", "whole", "1", _MEMORY, "sequences per forward pass and device"),
-    _f("accumulate", "accumulate", "whole", "1", "time.step_s", "forward passes per optimizer step"),
+    _f("accumulate", "accumulate", "whole", "1", _STEP, "forward passes per optimizer step"),
     _f("zero", "ZeRO", "choice", "3", _MEMORY, "shards 1 optimizer, 2 + gradients, 3 + weights", _STAGES),
     _f("precision", "precision", "choice", "bf16-mixed", _MEMORY, "of weights, gradients and products", tuple(RECIPES)),
     _f("recompute", "recompute", "choice", "none", _MEMORY, "activations thrown away and made again", _RECOMPUTE),
-    _f("loss", "loss head", "choice", AUTO, _MEMORY, "auto: the trainer's own; chunked never holds all logits", _HEADS),
     _f("optimizer", "optimizer", "choice", "adamw", _MEMORY, "how weights move", tuple(OPTIMIZERS)),
     _f("price", "price", "text", LIST, "cost.usd", "USD per device and hour: 2.50; list: the preset's"),
     _f("grid", "electricity", "choice", "world", "energy.kg_co2e", "whose electricity", tuple(sorted(GRIDS))),
+    _f(MORE, "more", "fold", "", _MEMORY, "software, parallelism, offloading, adapters; enter or a shows and hides them"),
+    _more("rank", "rank", "whole", str(Adapter().rank), _MEMORY, "of the adapters: 8, 16, 64", needs="adapter"),
+    _more("targets", "adapters on", "text", ALL_TARGETS, _MEMORY, f"{ALL_TARGETS}, or some of {','.join(ALL_LINEAR)},head",
+          needs="adapter"),
+    _more("framework", "framework", "choice", "tuitrain", _MEMORY, "whose software lays the step out", tuple(FRAMEWORKS)),
+    _more("loss", "loss head", "choice", AUTO, _MEMORY, "auto: the framework's own; chunked never holds all logits", _HEADS),
+    _more("offload", "offload", "choice", "none", _MEMORY, "states in the host's RAM; its time is not planned", OFFLOADS),
+    _more("tp", "tensor tp", "degree", "1", _STEP, "devices that cut each layer's matrices", needs="devices"),
+    _more("pp", "pipeline pp", "degree", "1", _STEP, "stages of layers, one after the other", needs="devices"),
+    _more("cp", "context cp", "degree", "1", _STEP, "devices that cut the sequence", needs="devices"),
+    _more("ep", "experts ep", "degree", "1", _STEP, "devices that share out the experts", needs="experts"),
 )  # fmt: skip
 BY_KEY: Final = {field.key: field for field in FIELDS}
 

@@ -7,18 +7,20 @@ belongs to whatever was changed last.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tuitrain.tui.plan.fields import AUTO, LIST, OPTIMAL, PRESET, Form
+from tuitrain.tui.plan.fields import ALL_TARGETS, AUTO, LIST, OPTIMAL, PRESET, Form
+from tuitrain.tui.plan.layout import read_mesh
+from tuitrain.tui.plan.whole import about, read_whole
 from tuitrain_planners import (
+    ALL_LINEAR,
     Adapter,
     Economy,
     Hardware,
-    Mesh,
+    Host,
     ModelShape,
     PlanError,
     PlanRequest,
@@ -37,21 +39,14 @@ from tuitrain_planners import (
     shape_from_hf,
     tokens_for,
 )
+from tuitrain_planners.hardware import price_band
+from tuitrain_planners.request import DEFAULT_HOST
 
 DIAL_VOCAB: Final = 32_768
 """Vocabulary of a model given by its depth; `tuitrain plan d12` takes the same."""
 THIS: Final = "this"
-LARGEST, LARGEST_MODEL = 1e9, 1e14
-"""Of a whole number and of a model's parameters: far beyond anything built, near enough that a slip of the finger is caught."""
-_BINARY: Final = {"ki": 2**10, "mi": 2**20, "gi": 2**30}
-
-
-class FieldError(Exception):
-    """A field cannot be read: which one, what is wrong, what would be right."""
-
-    def __init__(self, field: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.field, self.message, self.hint = field, message, hint
+LARGEST_MODEL: Final = 1e14
+"""Parameters: far beyond anything built, near enough that a slip of the finger is caught."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +58,8 @@ class Sources:
     """This machine at a precision, as measured before. PlanError when it never was; measures nothing."""
     compiles: Callable[[Hardware], bool] = lambda hardware: False
     """Whether a run on this hardware would be compiled."""
+    host_bytes: Callable[[], float | None] = lambda: None
+    """RAM of this machine; None while it is not known."""
 
     def names(self, key: str) -> list[str]:
         """What a name field offers."""
@@ -73,19 +70,19 @@ class Sources:
 
 def read(form: Form, sources: Sources) -> PlanRequest:
     """The question. FieldError for the first field that cannot be read."""
-    with _about("model"):
+    with about("model"):
         shape = read_model(form["model"].strip(), sources)
     hardware = _hardware(form, sources)
-    with _about("devices"):
-        mesh = Mesh(dp=read_whole(form["devices"]))
     sizes = {}
     for key in ("seq", "micro_batch", "accumulate"):
-        with _about(key):
+        with about(key):
             sizes[key] = read_whole(form[key])
-    with _about("price"):
+    mesh = read_mesh(form, shape, sizes["seq"])
+    adapter = read_adapter(form)
+    with about("price"):
         economy = Economy(grid=grid(form["grid"]), price_usd_per_gpu_hour=_price(form["price"].strip()))
-    name = "tuitrain"
-    with _about(""):
+    name = form["framework"]
+    with about(""):
         request = PlanRequest(
             shape=shape,
             hardware=hardware,
@@ -94,25 +91,19 @@ def read(form: Form, sources: Sources) -> PlanRequest:
             grad_accum=sizes["accumulate"],
             mesh=mesh,
             zero=int(form["zero"]),
-            adapter=read_adapter(form["method"]),
+            offload=form["offload"],
+            adapter=adapter,
             framework=name,
             precision=form["precision"],
             optimizer=form["optimizer"],
             recompute=form["recompute"],
-            loss_head=framework(name).loss_head if form["loss"] == AUTO else form["loss"],
+            loss_head=framework(name).head(adapted=adapter is not None) if form["loss"] == AUTO else form["loss"],
             economy=economy,
             compiled=sources.compiles(hardware),
+            host=Host(memory_bytes=sources.host_bytes()) if form["hardware"].strip() == THIS else DEFAULT_HOST,
         )
-    with _about("length"):
+    with about("length"):
         return replace(request, tokens=read_length(form["length"].strip(), request))
-
-
-@contextmanager
-def _about(field: str) -> Iterator[None]:
-    try:
-        yield
-    except PlanError as error:
-        raise FieldError(field, error.message, error.hint) from error
 
 
 def read_model(text: str, sources: Sources) -> ModelShape:
@@ -128,16 +119,24 @@ def read_model(text: str, sources: Sources) -> ModelShape:
     return find_shape(sources.presets / "models", text)
 
 
-def read_adapter(method: str) -> Adapter | None:
-    """full, lora, qlora."""
-    return {"full": None, "lora": Adapter(), "qlora": Adapter(base="nf4-dq")}[method]
+def read_adapter(form: Form) -> Adapter | None:
+    """None where all weights are trained. LoRA keeps the model in 16 bits, QLoRA in NF4 with double quantisation."""
+    if form["method"] == "full":
+        return None
+    base = {"lora": "16bit", "qlora": "nf4-dq"}[form["method"]]
+    with about("rank"):
+        rank = read_whole(form["rank"])
+    with about("targets"):
+        text = "".join(form["targets"].split())
+        targets = ALL_LINEAR if text in ("", ALL_TARGETS) else tuple(filter(None, text.split(",")))
+        return Adapter(rank=rank, targets=targets, base=base)
 
 
 def _hardware(form: Form, sources: Sources) -> Hardware:
-    with _about("hardware"):
+    with about("hardware"):
         name = form["hardware"].strip()
         found = sources.measured(form["precision"]) if name == THIS else find_hardware(sources.presets / "hardware", name)
-    with _about("memory"):
+    with about("memory"):
         text = form["memory"].strip()
         return found if text in ("", PRESET) else replace(found, memory_bytes=_capacity(text))
 
@@ -158,21 +157,10 @@ def _price(text: str) -> float | None:
         raise PlanError(f"cannot read {text!r} as a price", "USD per device and hour, as 2.50; or list") from None
 
 
-def read_whole(text: str) -> int:
-    """A count of at least 1: 8, 1_000, 8k (8,000), 8Ki (8,192). What is not whole is refused, never rounded."""
-    text = text.strip()
-    if (match := re.fullmatch(r"(\d+)\s*([KkMmGg]i)", text)) is not None:
-        return int(match[1]) * _BINARY[match[2].lower()]
-    value = parse_count(text)
-    if value > LARGEST:
-        raise PlanError(f"{text[:24]!r} is more than {LARGEST:.0e}", "such as 8, 4096, 8k (8,000) or 8Ki (8,192)")
-    if value != int(value) or value < 1:
-        raise PlanError(f"{text!r} is no whole number of at least 1", "such as 8, 4096, 8k (8,000) or 8Ki (8,192)")
-    return int(value)
-
-
 def read_length(text: str, request: PlanRequest) -> float | None:
-    """Tokens of a run: given, or what a time, money, device hours or FLOP buy. None: as many as the law finds optimal."""
+    """Tokens of a run: given, or what a time, money, device hours or FLOP buy. None: as many as the law finds optimal; with
+    adapters, of which laws say nothing, the planner's default.
+    """
     if text in ("", OPTIMAL):
         return None
     squeezed = text.replace(" ", "")
@@ -202,8 +190,9 @@ def _duration(text: str) -> float:
 
 
 def _for_money(text: str, request: PlanRequest) -> float:
-    given = request.economy.price_usd_per_gpu_hour
-    price = request.hardware.price_usd_per_hour if given is None else given
+    price, listed = request.economy.price_usd_per_gpu_hour, request.hardware.price_usd_per_hour
+    if price is None and listed is not None:
+        price = price_band(listed)[1]
     if not price:
         raise PlanError(
             f"no price known for {request.hardware.name}", "give one in the field price, in USD per device and hour"

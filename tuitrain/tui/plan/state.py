@@ -10,9 +10,11 @@ from typing import Final
 
 from tuitrain.runs.fixes import Fix, NoFix, cheapest_fix
 from tuitrain.tui.plan.editor import Editor
-from tuitrain.tui.plan.fields import BY_KEY, FIELDS, Field, Form, first_form
-from tuitrain.tui.plan.reading import FieldError, Sources, read
+from tuitrain.tui.plan.fields import BY_KEY, FIELDS, MORE, Field, Form, first_form
+from tuitrain.tui.plan.layout import degrees, visible_rows
+from tuitrain.tui.plan.reading import Sources, read
 from tuitrain.tui.plan.suggest import alike, matches
+from tuitrain.tui.plan.whole import FieldError
 from tuitrain_planners import DeviceMemory, Plan, PlanError, by_precision, plan
 
 GRID_PRECISIONS: Final = ("fp32", "bf16-mixed", "bf16-pure")
@@ -27,6 +29,9 @@ class Planning:
     sources: Sources
     form: Form = field(default_factory=first_form)
     row: int = 0
+    """Index in FIELDS."""
+    unfolded: bool = False
+    """Whether the folded fields are shown."""
     editor: Editor | None = None
     offered: list[str] = field(default_factory=list)
     """Names that match what is typed into a name field."""
@@ -50,6 +55,12 @@ class Planning:
         return FIELDS[self.row]
 
     @property
+    def visible(self) -> tuple[int, ...]:
+        """Indices of the fields that are shown."""
+        shape = None if self.planned is None else self.planned.request.shape
+        return visible_rows(self.form, shape, unfolded=self.unfolded)
+
+    @property
     def stale(self) -> bool:
         """Whether the plan shown is not of the form as it stands."""
         return self.error is not None
@@ -70,13 +81,33 @@ class Planning:
     def move(self, by: int) -> None:
         """Another field; the cursor stops at the ends."""
         self.end()
-        self.row = min(len(FIELDS) - 1, max(0, self.row + by))
+        rows = self.visible
+        at = rows.index(self.row) if self.row in rows else 0
+        self.row = rows[min(len(rows) - 1, max(0, at + by))]
+
+    def fold(self) -> None:
+        """Show the folded fields, or hide them."""
+        self.end()
+        self.unfolded = not self.unfolded
+        self._keep_in_sight()
+
+    def _keep_in_sight(self) -> None:
+        """Onto the fold when the field under the cursor is behind it now."""
+        if self.row not in self.visible:
+            self.row = FIELDS.index(BY_KEY[MORE])
 
     def turn(self, direction: int) -> None:
-        """Next or previous choice, twice or half the number; a name becomes the next preset."""
+        """Next or previous choice, twice or half the number; a name becomes the next preset, a degree one the devices allow."""
         self.end()
         key = self.current.key
-        if self.current.kind == "name":
+        if self.current.kind == "fold":
+            self.fold()
+        elif self.current.kind == "degree" and self.planned is not None:
+            request = self.planned.request
+            allowed = [str(each) for each in degrees(self.form, key, request.shape, request.seq_len)]
+            at = allowed.index(self.form[key]) if self.form[key] in allowed else -direction
+            self.change(self.form.put(**{key: allowed[(at + direction) % len(allowed)]}))
+        elif self.current.kind == "name":
             names = self.sources.names(key)
             at = names.index(self.form[key]) if self.form[key] in names else -1 if direction > 0 else 0
             self.change(self.form.put(**{key: names[(at + direction) % len(names)]}))
@@ -90,6 +121,7 @@ class Planning:
             self._undo = [*self._undo, self.form][-_UNDO_KEPT:]
             self.form = form
             self.replan()
+            self._keep_in_sight()
 
     def undo(self) -> bool:
         """Back to the form before the last change; whether there was one."""
@@ -98,6 +130,7 @@ class Planning:
             return False
         self.form = self._undo.pop()
         self.replan()
+        self._keep_in_sight()
         return True
 
     # --- typing -------------------------------------------------------------------------------------------------------
@@ -247,4 +280,5 @@ class Planning:
 def go_to(planning: Planning, key: str) -> None:
     """Put the cursor on a field."""
     planning.end()
+    planning.unfolded = planning.unfolded or BY_KEY[key].folded
     planning.row = FIELDS.index(BY_KEY[key])

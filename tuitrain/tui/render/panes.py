@@ -90,7 +90,7 @@ def fill(text: str, width: int) -> list[str]:
         row = indent
         for word in raw.split():
             if row.strip() and text_width(row) + 1 + text_width(word) > width:
-                rows.append(row)
+                rows += wrap(row, width)
                 row = indent
             row += f" {word}" if row.strip() else word
         rows += wrap(row, width)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tuitrain.runs.known_models import KNOWN_MODELS
+from tuitrain.runs.known_models import known_models
 from tuitrain.tui.plan.explaining import six_nd
 from tuitrain.tui.render.format import number
 from tuitrain.tui.render.glyphs import Glyphs
@@ -38,7 +38,7 @@ def plan_chart(plan: Plan, width: int, height: int, glyphs: Glyphs) -> list[Line
     frontier = np.array([_best(law, each * per_token) for each in flop])
     own = np.array([law.loss(parameters, each / 6 / parameters * per_token) for each in flop])
     known = [(math.log10(6 * each.parameters * each.tokens), law.loss(each.parameters, each.tokens * per_token), each.name)
-             for each in KNOWN_MODELS] if law.data_unit == "tokens" else []  # fmt: skip
+             for each in known_models()] if law.data_unit == "tokens" else []  # fmt: skip
     scale = _scale([float(frontier.min()), plan.loss.value, *(loss for _, loss, _ in known)])
     raster = Raster(plot_width, plot_height, glyphs.marker)
     x = np.linspace(low, high, _POINTS)
@@ -85,7 +85,7 @@ def _best(law: LossLaw, flop: float) -> float:
 def _window(plan: Plan) -> tuple[float, float]:
     """Decades of compute shown: those of published models, and the plan's with one on either side."""
     at = math.log10(six_nd(plan))
-    known = [math.log10(6 * each.parameters * each.tokens) for each in KNOWN_MODELS]
+    known = [math.log10(6 * each.parameters * each.tokens) for each in known_models()]
     return min(math.floor(at - 0.5), math.floor(min(known) - 0.5)), max(math.ceil(at + 0.5), math.ceil(max(known) + 0.3))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from tuitrain.text import clean_line
-from tuitrain.tui.plan.fields import FIELDS, Field
+from tuitrain.tui.plan.fields import FIELDS, OPTIMAL, Field
+from tuitrain.tui.plan.layout import folded_labels
 from tuitrain.tui.plan.state import Planning
 from tuitrain.tui.render.glyphs import Glyphs
 from tuitrain.tui.render.panes import fill
 from tuitrain.tui.render.spans import BLANK, Line, cut_text, fit
+from tuitrain_planners import format_count
 
 LABEL_CELLS = 13
 OFFERED_ROWS = 6
@@ -19,7 +21,8 @@ def form_lines(planning: Planning, width: int, height: int, glyphs: Glyphs) -> t
     rows: list[Line] = []
     owners: list[int] = []
     first = last = 0
-    for index, each in enumerate(FIELDS):
+    for index in planning.visible:
+        each = FIELDS[index]
         on = index == planning.row
         block = [_row(planning, each, on, width, glyphs)]
         if on and planning.editor is not None and each.kind == "name":
@@ -46,13 +49,29 @@ def _row(planning: Planning, each: Field, on: bool, width: int, glyphs: Glyphs) 
     label = ((mark, "cursor.row"), (f"{each.label:<{LABEL_CELLS}}", "title" if on else "label"))
     if on and planning.editor is not None:
         return fit((*label, *_typed(planning, room, glyphs)), width)
-    text = clean_line(planning.form[each.key])
+    text = _standing(planning, each)
     style = "mark.guard" if wrong else "value.big" if on else "value"
-    if on and each.kind in ("choice", "whole"):
+    if each.kind == "fold":
+        shown: Line = ((cut_text(text, room, glyphs.ellipsis), "title" if on else "dim"),)
+    elif on and each.kind in ("choice", "whole", "degree"):
         shown = ((f"< {cut_text(text, room - 4, glyphs.ellipsis)} >", style),)
     else:
         shown = ((cut_text(text, room, glyphs.ellipsis), style),)
     return fit((*label, *shown), width)
+
+
+def _standing(planning: Planning, each: Field) -> str:
+    """What stands in a field; of the fold, what is behind it; of a length that no law can tell, what is taken instead."""
+    if each.kind == "fold":
+        if planning.unfolded:
+            return "fewer"
+        shape = None if planning.planned is None else planning.planned.request.shape
+        return ", ".join(folded_labels(planning.form, shape))
+    text = clean_line(planning.form[each.key])
+    if each.key == "length" and text in ("", OPTIMAL) and planning.planned is not None:
+        plan = planning.planned
+        return text if plan.is_pretraining else f"{format_count(plan.tokens.value)}, as none is given"
+    return text
 
 
 def _typed(planning: Planning, room: int, glyphs: Glyphs) -> Line:

@@ -13,14 +13,16 @@ from tuitrain.tui.render.marked import Marked, Part, framed
 from tuitrain.tui.render.panes import fill
 from tuitrain.tui.render.plan_chart import chart_note, legend, plan_chart
 from tuitrain.tui.render.plan_memory import memory_block, verdict_line
-from tuitrain.tui.render.plan_numbers import NUMBER_ROWS, numbers_block
+from tuitrain.tui.render.plan_numbers import MORE_ROWS, NUMBER_ROWS, numbers_block
 from tuitrain.tui.render.plan_table import TABLE_ROWS, table_block
 from tuitrain.tui.render.spans import Line, beside, fit, line_width, spread
 from tuitrain_planners import Plan
 
 View = Literal["all", "numbers", "table", "chart"]
 VIEWS: Final[tuple[View, ...]] = ("all", "numbers", "table", "chart")
-_CHART_ROWS: Final = 10
+_CHART_ROWS: Final = 9
+_GOOD_CHART_ROWS: Final = 14
+"""From which on further numbers are worth more than a higher chart."""
 _SIDE_BY_SIDE: Final = 104
 _FRAME: Final = 2
 _MEMORY_ROWS, _LOWER_ROWS = 9, 8
@@ -67,8 +69,10 @@ def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: G
 
 
 def _everything(page: Marked, planning: Planning, plan: Plan, width: int, rest: int, glyphs: Glyphs) -> None:
-    numbers = NUMBER_ROWS + _FRAME
-    if width >= _SIDE_BY_SIDE:
+    numbers, table = NUMBER_ROWS + _FRAME, TABLE_ROWS + _FRAME
+    beside_it = width >= _SIDE_BY_SIDE
+    numbers += max(0, min(MORE_ROWS, rest - numbers - (0 if beside_it else table) - _GOOD_CHART_ROWS))
+    if beside_it:
         table_width = min(60, width // 2)
         left = _pane("numbers", planning, plan, width - table_width, numbers, glyphs)
         right = _pane("table", planning, plan, table_width, numbers, glyphs)
@@ -78,7 +82,6 @@ def _everything(page: Marked, planning: Planning, plan: Plan, width: int, rest: 
         page.lines += beside([(left.lines, width - table_width), (right.lines, table_width)], numbers)
         page.below(_pane("chart", planning, plan, width, rest - numbers, glyphs))
         return
-    table = TABLE_ROWS + _FRAME
     page.below(_pane("numbers", planning, plan, width, numbers, glyphs))
     page.below(_pane("table", planning, plan, width, table, glyphs))
     page.below(_pane("chart", planning, plan, width, rest - numbers - table, glyphs))
@@ -98,6 +101,9 @@ def _pane(view: View, planning: Planning, plan: Plan, width: int, height: int, g
             block.lines += [(), (("a click takes a layout; [this plan]", "dim"),)]
         block = block if planning.settled else block.dimmed()
         return framed(block, width, height, glyphs, f"ZeRO x precision, {words}", "", foot)
+    if not plan.is_pretraining:
+        said = fill("Scaling laws are about training all weights on fresh text; they say nothing about fine-tuning.", inner)
+        return framed(Marked([((text, "dim"),) for text in said]), width, height, glyphs, "loss by compute", "", foot)
     block = Marked(plan_chart(plan, inner, rows, glyphs))
     note = chart_note(plan)
     note = note if len(note) + 26 <= width else ""

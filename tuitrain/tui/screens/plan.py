@@ -131,7 +131,7 @@ class PlanScreen(PlanJobs):
             planning.end()
         planning.row = event.row
         if again and event.on_value:
-            if planning.current.kind == "choice":
+            if planning.current.kind in ("choice", "fold"):
                 planning.turn(1)
             else:
                 self.action_field_edit()
@@ -142,7 +142,7 @@ class PlanScreen(PlanJobs):
         """A digit on a field that takes numbers starts typing it."""
         planning = self.planning
         digit = event.character is not None and (event.character.isdigit() or event.character in ".$")
-        if digit and planning.editor is None and planning.current.kind in ("whole", "text"):
+        if digit and planning.editor is None and planning.current.kind in ("whole", "degree", "text"):
             event.stop()
             self._begin(str(event.character))
 
@@ -179,10 +179,15 @@ class PlanScreen(PlanJobs):
         if self.planning.editor is not None:
             self.planning.accept()
             self.replanned()
-        elif self.planning.current.kind == "choice":
+        elif self.planning.current.kind in ("choice", "fold"):
             self.action_field_next()
         else:
             self._begin()
+
+    def action_plan_more(self) -> None:
+        """Show the folded fields, or hide them."""
+        self.planning.fold()
+        self.paint()
 
     async def action_back(self) -> None:
         """Out of a field, else back to the list of runs."""
