@@ -190,7 +190,7 @@ class LayerTime:
         """Norms, residuals, rotations, activations; adapters' copies; in 8-bit recipes the casts as well."""
         work, mesh = self.work, self.work.mesh
         outside, inside = moved_elements(work, experts=experts)
-        passes = 3 + work.again
+        passes = 3 + (work.again if work.elementwise_again is None else work.elementwise_again)
         factor = self.constants.traffic[work.software]
         casts = cast_bytes(work, experts=experts)
         moved = passes * work.precision.compute_bytes * (outside / mesh.sequence_cut + inside / mesh.tp) + casts

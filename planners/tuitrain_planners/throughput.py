@@ -88,6 +88,7 @@ def workload(request: PlanRequest) -> Workload:
     fused = framework(request.framework).fused_norms
     again = 1.0 if request.recompute == "full" else 0.0
     more = 0.0 if request.reference == "none" else 1.0  # the reference's forward
+    selective = request.recompute == "selective" and framework(request.framework).selective != "attention"
     return Workload(
         shape=request.shape,
         hardware=request.hardware,
@@ -102,6 +103,7 @@ def workload(request: PlanRequest) -> Workload:
         again=again + more,
         # Written-out scores are what selective recomputation was made for (Korthikanti et al. 2022, section 5).
         attention_again=more + (1.0 if request.recompute == "selective" and request.attention == "naive" else again),
+        elementwise_again=more + 1.0 if selective else None,
         adapter=request.adapter,
     )
 

@@ -39,6 +39,8 @@ class Workload:
     """Share of the layers' forward products that backward repeats: 1 under full recomputation."""
     attention_again: float = 0.0
     """Share of the attention that backward repeats."""
+    elementwise_again: float | None = None
+    """... of norms, rotations and activation functions; None: as of the products."""
     adapter: Adapter | None = None
     tensor_overlap: bool = False
     """Whether tensor-parallel collectives travel in pieces under the products that need them (TransformerEngine)."""
