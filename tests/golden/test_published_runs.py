@@ -45,6 +45,23 @@ def test_bands_hold_nine_runs_of_ten(throughput: tuple[Judged, ...]) -> None:
     assert sum(inside) / len(inside) >= 0.85
 
 
+def test_memory_of_published_runs() -> None:
+    """Allocated, reserved or shown by the driver, as each source measured; litgpt, torchtune, torchtitan, ms-swift, DeepSpeed,
+    Megatron-DeepSpeed, InternEvo, and the formula of the ZeRO paper."""
+    rows = judged("memory.csv")
+    found = summarise(rows)
+    assert found.rows >= 70
+    assert found.coverage >= 0.9
+    assert found.median_error is not None
+    assert found.p90_error is not None
+    assert found.median_error <= 0.08
+    assert found.p90_error <= 0.25
+    out_of_memory = [
+        each.prediction for each in rows if each.prediction is not None and each.prediction.does_not_fit is not None
+    ]
+    assert sum(bool(each.does_not_fit) for each in out_of_memory) >= 0.75 * len(out_of_memory) > 0
+
+
 def test_arithmetic_of_papers_is_repeated() -> None:
     rows = judged("compute.csv")
     computed = [each for each in rows if each.error is not None]
