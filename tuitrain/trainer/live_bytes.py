@@ -3,6 +3,10 @@
 Works on fake tensors (no memory behind them) and knows what FSDP2 does to storages. What no dispatch mode can see: scratch
 inside kernels, workspaces of the matrix library and of NCCL, the allocator's fragmentation.
 
+Autograd adds a second gradient of a tensor into the first where nobody else can see the first, but never while a dispatch mode
+is on: here the sum is done in place for it, where it would be (torch/csrc/autograd/input_buffer.cpp; the resident memory of a
+step without this mode agrees).
+
 A storage's category is the last one it was given, so a tensor made in backward that became a gradient counts as a gradient
 from its first byte on.
 """
@@ -23,6 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 _SCALAR: Final = torch.ops.aten._local_scalar_dense.default
+_ADD: Final = torch.ops.aten.add.Tensor
 _CAST: Final = torch.ops.aten._to_copy.default
 _ALL_GATHER: Final = torch.ops.c10d._allgather_base_.default
 _REDUCE_SCATTER: Final = torch.ops.c10d._reduce_scatter_base_.default
@@ -97,10 +102,18 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # A number Python wants to see: there is none behind a fake tensor. 1 and True: a finite loss, a valid target.
             kind = args[0].dtype
             return 1.0 if kind.is_floating_point else True if kind is torch.bool else 1
+        if function is _ADD and self._is_sum_of_gradients(*args):
+            function = torch.ops.aten.add_.Tensor
         result = function(*args, **(kwargs or {}))
         if not self._muted:
             self._after(function, args, kwargs or {}, result)
         return result
+
+    def _is_sum_of_gradients(self, first: Any, second: Any) -> bool:
+        """Two gradients of one weight, of which the first is nobody's view."""
+        if torch._C._current_graph_task_id() == -1 or not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+            return False
+        return first.shape == second.shape and first.shape in self.gradient_shapes and not first._is_view()
 
     def _after(self, function: Any, args: Any, kwargs: dict[str, Any], result: Any) -> None:
         name = str(function)

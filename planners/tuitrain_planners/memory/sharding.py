@@ -120,14 +120,7 @@ def gathered(
         return Gathered()
     units = _Units(holding, precision.compute_bytes, None if adapter is None else adapter.base)
     if sharding.keeps_gathered:
-        everything = (units.everything(),)
-        return Gathered(
-            forward=everything,
-            loss=everything,
-            backward_start=everything,
-            backward_end=everything,
-            backward_embedding=everything,
-        )
+        return _kept(units, root=sharding.framework.root_stays_gathered or holding.tied)
     if sharding.framework.reshards_in_two:
         return _fsdp2(units, holding, sharding.framework, in_forward=loss in ("chunked", "fused"))
     # The loss of a chunked head multiplies by the head's weights; of a plain one the head has already run and been given back.
@@ -138,6 +131,19 @@ def gathered(
         backward_start=(units.layers(2),),
         backward_end=(units.layers(1),),
         backward_embedding=(units.embedding(),),
+    )
+
+
+def _kept(units: _Units, *, root: bool) -> Gathered:
+    """What is gathered once stays until its backward; units of the head's own are there for the loss alone."""
+    everything, last = units.everything(), units.root() if root else units.embedding()
+    layers = everything if root else units.but_head()
+    return Gathered(
+        forward=(layers,),
+        loss=(everything,),
+        backward_start=(layers,),
+        backward_end=(units.layers(1), last),
+        backward_embedding=(last,),
     )
 
 
@@ -197,6 +203,9 @@ class _Units:
 
     def everything(self) -> Quantity:
         return self._unit("all weights gathered", self.holding.count)
+
+    def but_head(self) -> Quantity:
+        return self._unit("all weights but the head's gathered", self.holding.count - self.holding.head)
 
     def root(self) -> Quantity:
         return self._unit("root group gathered", self.holding.outer + self.holding.shape.hidden_size)

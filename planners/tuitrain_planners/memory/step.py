@@ -129,8 +129,7 @@ class Step:
                     gathered=units.backward_embedding,
                 ),
                 _phase(
-                    "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.summed,
-                    gathered=units.backward_embedding if self.sharding.keeps_gathered else (),
+                    "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.summed
                 ),
             ),
             _phase("optimizer", held_always, gradients=grads.step, optimizer=self._workspace()),
