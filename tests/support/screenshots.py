@@ -1,4 +1,4 @@
-"""The pictures in docs/ that show a screen: `PYTHONPATH=tests python -m support.screenshots` writes them, a test compares them."""
+"""The pictures in docs/ of a screen. `PYTHONPATH=tests python -m support.screenshots` writes them, a test compares them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ def main() -> None:
     """Write every picture."""
     os.environ["TEXTUAL_ANIMATIONS"] = "none"
     PLAN_SVG.write_text(asyncio.run(plan_svg()), encoding="utf-8")
-    print(PLAN_SVG)
 
 
 if __name__ == "__main__":
