@@ -37,3 +37,10 @@ def test_screen(snap_compare, tmp_path, name, size, ascii_only):
             await pilot.pause()
 
     assert snap_compare(app, terminal_size=size, run_before=ready)
+
+
+async def test_the_picture_of_the_plan_in_docs_is_of_this_screen():
+    """`PYTHONPATH=tests python -m support.screenshots` writes it anew."""
+    from support.screenshots import PLAN_SVG, plan_svg
+
+    assert await plan_svg() == PLAN_SVG.read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ def _label(raster: Raster, row: int, column: int, text: str, owner: int, *, alwa
 
 
 def _free(raster: Raster, row: int, start: int, end: int) -> bool:
-    return bool((raster.owner[row, start : min(raster.width, end + 1)] == NOBODY).all())
+    return bool((raster.owner[row, max(0, start - 1) : min(raster.width, end + 1)] == NOBODY).all())
 
 
 def _rows(raster: Raster, scale: YScale, window: tuple[float, float], glyphs: Glyphs) -> list[Line]:

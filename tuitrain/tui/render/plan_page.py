@@ -56,14 +56,20 @@ def plan_page(planning: Planning, view: View, width: int, height: int, glyphs: G
         return page.dimmed() if planning.stale else page
     memory = memory_block(plan.memory, width - 2, glyphs)
     memory.lines += _advice(planning, width - 2)
-    note = f"at its peak, phase {plan.memory.step.peak_phase.name.replace('_', ' ')}"
+    stage, stages = plan.memory.step.stage, plan.request.mesh.pp
+    which = "" if stages == 1 else f", {stage} of {stages} stages"
+    note = f"at its peak, phase {plan.memory.step.peak_phase.name.replace('_', ' ')}{which}"
     page.below(framed(memory, width, min(height, len(memory.lines) + _FRAME), glyphs, "memory per device", note))
     rest = height - len(page.lines)
     if view == "all" and all_fit(width, height):
         _everything(page, planning, plan, width, rest, glyphs)
     elif rest >= _FRAME + 3 and not is_short(height):
         shown: View = "numbers" if view == "all" else view
-        page.below(_pane(shown, planning, plan, width, rest, glyphs, tabs=True))
+        table = TABLE_ROWS + _FRAME
+        below = table if shown == "numbers" and rest >= NUMBER_ROWS + _FRAME + table else 0
+        page.below(_pane(shown, planning, plan, width, rest - below, glyphs, tabs=not below))
+        if below:
+            page.below(_pane("table", planning, plan, width, below, glyphs, tabs=True))
     page.lines = page.lines[:height]
     return page.dimmed() if planning.stale else page
 
