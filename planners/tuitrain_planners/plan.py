@@ -18,6 +18,7 @@ from tuitrain_planners.forecast import final_loss, guessing_loss, loss_curve, op
 from tuitrain_planners.goodput import Goodput, goodput
 from tuitrain_planners.grid import by_stage
 from tuitrain_planners.memory.device import DeviceMemory
+from tuitrain_planners.memory.sharding import STAGES
 from tuitrain_planners.parameters import active_parameters, adapter_parameters, count_parameters
 from tuitrain_planners.quantity import Band, Quantity, derived
 from tuitrain_planners.request import PlanRequest
@@ -148,12 +149,25 @@ def _is_pretraining(request: PlanRequest) -> bool:
     return request.adapter is None and request.reference == "none"
 
 
+def _what_needs_less(request: PlanRequest) -> str:
+    """What is left to try."""
+    ways = [
+        "a smaller micro-batch with more accumulation" if request.micro_batch > 1 else "",
+        "recomputation" if request.recompute == "none" else "full recomputation" if request.recompute == "selective" else "",
+        "a chunked loss head" if request.loss_head == "plain" else "",
+        "a higher ZeRO stage" if request.mesh.state_ranks > 1 and request.zero < STAGES[-1] else "",
+        "adapters beside a quantised model" if request.adapter is None else "",
+    ]
+    left = [each for each in ways if each] or ["a shorter sequence"]
+    return f"{' or '.join(left)} need{'s' if len(left) == 1 else ''} less"
+
+
 def _machine_warnings(request: PlanRequest, memory: DeviceMemory, speed: Throughput) -> Iterator[str]:
     if memory.verdict != "fits":
         high, mid = format_bytes(memory.device_bytes.high.value), format_bytes(memory.device_bytes.mid.value)
         yield (
             f"memory: {memory.step.peak_phase.name} needs {mid} (up to {high}) of {format_bytes(memory.capacity_bytes)}; "
-            "a smaller micro-batch with more accumulation, recompute or a chunked loss head needs less"
+            f"{_what_needs_less(request)}"
         )
     if speed.rate.warning:
         yield f"speed: {speed.rate.warning}"

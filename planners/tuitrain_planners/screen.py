@@ -117,7 +117,8 @@ def _published(plan: Plan) -> str:
         return ""
     ratio = found[0] / plan.parameters.value
     verdict = training_verdict(found[0], plan.optimal_tokens.value).partition(";")[0]
-    return f"; as published: {format_count(found[0])}, {ratio:.3g} per parameter, {verdict}"
+    each = f"{ratio:.3g}" if ratio < 100 else f"{ratio:,.0f}"
+    return f"; as published: {format_count(found[0])}, {each} per parameter, {verdict}"
 
 
 def _counts(plan: Plan) -> str:

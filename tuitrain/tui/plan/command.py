@@ -10,8 +10,8 @@ from tuitrain.tui.plan.reading import THIS
 from tuitrain_planners import ALL_LINEAR, PlanRequest
 
 
-def plan_command(form: Form, request: PlanRequest) -> tuple[str, tuple[str, ...]]:
-    """(`tuitrain plan ...`, what of the form the command cannot say). `request` is what the form asks for."""
+def plan_command(form: Form, request: PlanRequest) -> str:
+    """`tuitrain plan ...`. `request` is what the form asks for."""
     model = form["model"].strip()
     words = ["tuitrain", "plan"]
     words += ["--params", model] if re.fullmatch(r"[\d.]+(e\d+)?\s*[kKMBGT]?", model) else [model]
@@ -28,13 +28,13 @@ def plan_command(form: Form, request: PlanRequest) -> tuple[str, tuple[str, ...]
         "loss": ("" if form["loss"] == AUTO else form["loss"], ""),
         "method": (form["method"], "full"), **_adapter(request), "country": (form["grid"], "world"),
         "price": ("" if form["price"].strip() in ("", LIST) else repr(request.economy.price_usd_per_gpu_hour), ""),
+        "memory": ("" if form["memory"].strip() in ("", PRESET) else form["memory"].replace(" ", ""), ""),
         "tokens": ("" if form["length"].strip() in ("", OPTIMAL) else f"{request.tokens:.17g}", ""),
     }  # fmt: skip
     for name, (value, default) in options.items():
         if value != default:
             words += [f"--{name}", value]
-    untold = () if form["memory"].strip() in ("", PRESET) else (f"memory {form['memory'].strip()}",)
-    return shlex.join(words), untold
+    return shlex.join(words)
 
 
 def _adapter(request: PlanRequest) -> dict[str, tuple[str, str]]:

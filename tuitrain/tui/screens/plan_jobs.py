@@ -29,10 +29,9 @@ class PlanJobs(TuiScreen):
         if planning.planned is None or planning.stale:
             self.tui.say("the form has no plan: nothing to copy", severity="warning")
             return
-        command, untold = plan_command(planning.form, planning.planned.request)
+        command = plan_command(planning.form, planning.planned.request)
         self.app.copy_to_clipboard(command)
-        lost = f"\n\nIt cannot say: {', '.join(untold)}." if untold else ""
-        body = f"{command}{lost}\n\nA terminal that does not take it lets you select it here."
+        body = f"{command}\n\nA terminal that does not take it lets you select it here."
         self.app.push_screen(ConfirmScreen("Copied", body, (Choice(id="keep", label="Back to the form"),)))
 
     def action_plan_this(self) -> None:
@@ -89,7 +88,7 @@ class PlanJobs(TuiScreen):
         planning = self.planning
         assert planning.planned is not None, "refused before"
         model = planning.form["model"].strip()
-        command, _ = plan_command(planning.form, planning.planned.request)
+        command = plan_command(planning.form, planning.planned.request)
         request = planning.planned.request
         config = run_config(request, planning.planned.tokens.value, model, run_name(model))
         text = to_toml(config, comment=f"planned with: {command}")
