@@ -140,7 +140,7 @@ class Step:
 
     def _backward_embedding(self, held_always: Mapping[str, Quantity]) -> Quantity:
         """The fullest of three moments: the embedding's gradient is made, a tied table's two are added, they are summed over
-        the ranks. At the first the gradient of what was looked up still stands, in the precision of the weights or their copies."""
+        the ranks. At the first the gradient of what was looked up stands too, as wide as the table it comes from."""
         t, h = self.tokens // self.question.mesh.sequence_cut, self.holding.shape.hidden_size if self.trained.embedding else 0
         e = self.precision.matrix.weight if self.own_casts else self.precision.compute_bytes
         found = derived("gradient of the embedded tokens", t * h * e, "bytes", "t * h * e", t=t, h=h, e=e)
