@@ -1,22 +1,26 @@
-"""The planner against the trainer's own step on fake tensors: 64 layouts of two models (data/make_simulated.py wrote them).
+"""The planner against the trainer's own step on fake tensors: 88 layouts of four models (data/make_simulated.py wrote them).
 
-bf16-mixed, AdamW; one device, and ZeRO-3 over 2, 8 and 64. Planned bytes are without the runtime's, which no tracker sees.
+bf16-mixed; AdamW on one device, and of two models ZeRO-3 over 2, 8 and 64; Muon on one device. Planned bytes are without the
+runtime's, which no tracker sees.
 """
 
 from __future__ import annotations
 
 import csv
+import statistics
 import sys
 from pathlib import Path
 
 import pytest
 
-from tuitrain_planners import find_shape, framework, optimizer, recipe, step_memory
+from tuitrain_planners import ModelShape, by_depth, find_shape, framework, optimizer, recipe, step_memory
 from tuitrain_planners.memory.sharding import Sharding
 
 DATA = Path(__file__).parent / "data"
 PRESETS = Path(__file__).parents[2] / "presets" / "models"
 TOLERANCE = 0.03
+MEDIAN_ERROR, WORST_ERROR = 0.0005, 0.01
+NANOCHAT_VOCAB = 65_536
 HEADER, *LINES = (DATA / "simulated.csv").read_text().splitlines()
 CELLS = list(csv.DictReader(LINES))
 
@@ -24,43 +28,48 @@ CELLS = list(csv.DictReader(LINES))
 def name(cell: dict[str, str]) -> str:
     return (
         f"{cell['model']}-{cell['devices']} devices-recompute {cell['recompute']}-micro-batch {cell['micro_batch']}"
-        f"-{cell['loss_head']}"
+        f"-{cell['loss_head']}-{cell['moved_by']}"
     )
 
 
-def planned_peak(cell: dict[str, str]) -> float:
+def shape_of(model: str) -> ModelShape:
+    return by_depth(4, NANOCHAT_VOCAB) if model == "nanochat-d4" else find_shape(PRESETS, model)
+
+
+def planned(cell: dict[str, str]) -> dict[str, float]:
+    """Bytes of every phase."""
     devices = int(cell["devices"])
     memory = step_memory(
-        find_shape(PRESETS, cell["model"]), seq_len=int(cell["seq_len"]), micro_batch=int(cell["micro_batch"]),
-        precision=recipe("bf16-mixed"), optimizer=optimizer("adamw"), device="gpu", recompute=cell["recompute"],
+        shape_of(cell["model"]), seq_len=int(cell["seq_len"]), micro_batch=int(cell["micro_batch"]),
+        precision=recipe("bf16-mixed"), optimizer=optimizer(cell["moved_by"]), device="gpu", recompute=cell["recompute"],
         loss=cell["loss_head"],
         sharding=Sharding(framework=framework("tuitrain"), stage=3 if devices > 1 else 0, ranks=devices),
     )  # fmt: skip
-    return max(phase.value - phase.term("runtime").value for phase in memory.phases if phase.name != "save")
+    return {phase.name: phase.value - phase.term("runtime").value for phase in memory.phases if phase.name != "save"}
 
 
 def test_the_file_holds_the_whole_grid() -> None:
-    assert len(CELLS) == 2 * 4 * 2 * 2 * 2
+    assert len(CELLS) == 2 * 4 * 2 * 2 * 2 + 2 * 2 * 2 * 2 + 2 * 2 * 2
     assert len({name(cell) for cell in CELLS}) == len(CELLS)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=name)
-def test_the_planned_peak_is_the_traced_peak(cell: dict[str, str], request: pytest.FixtureRequest) -> None:
-    if reason := known_to_differ(cell):
-        request.node.add_marker(pytest.mark.xfail(reason=reason))
-    assert planned_peak(cell) == pytest.approx(int(cell["peak_bytes"]), rel=TOLERANCE), f"traced in {cell['peak_phase']}"
+def test_the_planned_peak_is_the_traced_peak(cell: dict[str, str]) -> None:
+    peak = max(planned(cell).values())
+    assert peak == pytest.approx(int(cell["peak_bytes"]), rel=TOLERANCE), f"traced in {cell['peak_phase']}"
 
 
-TIED_SUM = (
-    "one device, tied: the trace keeps three tables when the embedding's gradient is added to the head's: autograd never "
-    "adds in place under a dispatch mode; real steps have two"
-)
+@pytest.mark.parametrize("phase", ["loss", "backward_start", "backward_end", "backward_embedding", "optimizer"])
+@pytest.mark.parametrize("cell", CELLS, ids=name)
+def test_a_planned_phase_is_the_traced_phase(cell: dict[str, str], phase: str) -> None:
+    """The forward pass is left out: what a recomputed layer holds for itself is not planned there, and it is no peak."""
+    assert planned(cell)[phase] == pytest.approx(int(cell[phase]), rel=TOLERANCE)
 
 
-def known_to_differ(cell: dict[str, str]) -> str | None:
-    """Why a cell is not planned to 3 %; None where it is."""
-    recomputed = (cell["model"], cell["devices"], cell["recompute"]) == ("smollm2-135m", "1", "full")
-    return TIED_SUM if recomputed and cell["micro_batch"] == "1" and cell["loss_head"] == "chunked" else None
+def test_errors_are_as_the_index_of_formulas_says() -> None:
+    errors = [abs(max(planned(cell).values()) / int(cell["peak_bytes"]) - 1) for cell in CELLS]
+    assert statistics.median(errors) < MEDIAN_ERROR
+    assert max(errors) < WORST_ERROR
 
 
 def test_a_cell_simulated_again_is_what_the_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +80,7 @@ def test_a_cell_simulated_again_is_what_the_file_says(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "path", [str(DATA), *sys.path])
     import make_simulated
 
-    cell = next(each for each in CELLS if name(each) == "smollm2-135m-8 devices-recompute full-micro-batch 1-plain")
+    cell = next(each for each in CELLS if name(each) == "smollm2-135m-8 devices-recompute full-micro-batch 1-plain-adamw")
     asked = make_simulated.Cell(
         model=cell["model"], seq_len=int(cell["seq_len"]), devices=8, recompute="full", micro_batch=1, loss_head="plain"
     )

@@ -29,8 +29,10 @@ class Gradients:
     start: tuple[Quantity, ...] = ()
     end: tuple[Quantity, ...] = ()
     embedding: tuple[Quantity, ...] = ()
+    added: tuple[Quantity, ...] = ()
+    """Right after it: the two gradients of a tied table and their sum."""
     summed: tuple[Quantity, ...] = ()
-    """The other full moment of the embedding's backward: its unit's weights are given back, its gradients being summed."""
+    """... and then: its unit's weights are given back, its gradients being summed over the ranks."""
     step: tuple[Quantity, ...] = ()
     whole_always: bool = False
     """Whether room for every gradient is in `always`."""
@@ -56,14 +58,15 @@ def gradients(
         return Gradients(start=one, end=one, embedding=one)
     table = what.embedding or what.head
     head = table if holding.tied else what.head
-    second = _second_of_the_table(table, precision, direct=loss == "plain") if holding.tied else ()
+    second = (per_parameter("second gradient of the tied table", table, precision.matrix.grad),) if holding.tied else ()
+    both = (*second, *_sum_of_the_table(table, precision, direct=loss == "plain")) if holding.tied else ()
     in_place = not precision.matrix.main_grad
     main = main_gradient_bytes(what, precision)
     if sharding.holds_buckets:
-        return Gradients(always=(main.whole,), embedding=second, whole_always=True)
+        return Gradients(always=(main.whole,), embedding=second, added=both, whole_always=True)
     whole_sum = accumulating and (not sharding.shards_gradients or sharding.no_sync)
     if whole_sum and in_place:
-        return Gradients(always=(main.whole,), embedding=second)
+        return Gradients(always=(main.whole,), embedding=second, added=both)
     whole = gradient_bytes(what, precision, vectors=not accumulating)
     partial = whole if holding.tied else gradient_bytes(what, precision, embedding=False, vectors=not accumulating)
     start = per_parameter("gradient of the head", head, precision.matrix.grad)
@@ -78,6 +81,7 @@ def gradients(
         start=(start,),
         end=(partial.whole,),
         embedding=(whole.whole, *second),
+        added=(whole.whole, *both),
         step=() if accumulating else (whole.whole,),
     )
 
@@ -87,13 +91,11 @@ def _of_adapters(what: Trained, precision: Precision, sharding: Sharding, adapte
     return Gradients(always=(sharding.gradients(gradient_bytes(what, precision, adapter)),), whole_always=True)
 
 
-def _second_of_the_table(entries: int, precision: Precision, *, direct: bool) -> tuple[Quantity, ...]:
-    """The embedding's own gradient of a tied table, and its sum with the head's where that is made out of place."""
-    each = precision.matrix.grad
-    second = per_parameter("second gradient of the tied table", entries, each)
+def _sum_of_the_table(entries: int, precision: Precision, *, direct: bool) -> tuple[Quantity, ...]:
+    """The sum of the two gradients of a tied table, where it is made out of place."""
     if precision.matrix.copy or not direct:
-        return (second,)
-    return (second, per_parameter("sum of the tied table's gradients", entries, each))
+        return ()
+    return (per_parameter("sum of the tied table's gradients", entries, precision.matrix.grad),)
 
 
 def _fsdp2(unit: Reduction, start: Quantity, whole: Split, main: Split, *, accumulating: bool) -> Gradients:
@@ -104,14 +106,16 @@ def _fsdp2(unit: Reduction, start: Quantity, whole: Split, main: Split, *, accum
             start=unit.start(),
             end=unit.end(),
             embedding=unit.embedding(),
-            summed=unit.summed(),
+            added=unit.added(),
+            summed=unit.copied(),
         )
     everything = unit.sharding.gradients(whole)
     return Gradients(
         start=unit.start() if unit.in_root else (unit.sharding.gradients(start), *unit.start()),
         end=(unit.but_first_layer(whole), *unit.end()),
         embedding=(unit.but_last_unit(whole), *unit.embedding()),
-        summed=(everything, *unit.summed()),
+        added=(unit.but_last_unit(whole), *unit.added()),
+        summed=unit.summed(whole),
         step=(everything,),
     )
 

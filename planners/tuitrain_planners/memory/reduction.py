@@ -52,22 +52,29 @@ class Reduction:
 
     def embedding(self) -> tuple[Quantity, ...]:
         """While the embedding's gradient is made."""
-        before = (self._layer_before(),)
         made = per_parameter("gradient of the embedding", self.what.embedding, self.c, SOURCE)
-        if not self.in_root:
-            return (*before, made)
-        terms = (*before, made, self._waiting())
-        if not (self.holding.tied and self.direct):
-            return terms
-        return (*terms, per_parameter("sum of the tied table's gradients", self.what.embedding, self.c, SOURCE))
+        terms = (self._layer_before(), made)
+        return (*terms, self._waiting()) if self.in_root else terms
 
-    def summed(self) -> tuple[Quantity, ...]:
-        """While the last unit's gradients are copied to be summed: its weights have been given back."""
-        n, c = self.last_unit, self.c
-        wide = REDUCE_BYTES
-        return (
-            derived("last gradients, being summed", n * (c + wide), "bytes", "n * (c + wide)", SOURCE, n=n, c=c, wide=wide),
+    def added(self) -> tuple[Quantity, ...]:
+        """While a tied table's two gradients are added, if that is made out of place."""
+        if not (self.holding.tied and self.direct):
+            return ()
+        return (*self.embedding(), per_parameter("sum of the tied table's gradients", self.what.embedding, self.c, SOURCE))
+
+    def copied(self) -> tuple[Quantity, ...]:
+        """While the last unit's gradients are copied to be summed; its weights have been given back."""
+        return (self._last_buffer(), per_parameter("last unit's gradients", self.last_unit, self.c, SOURCE))
+
+    def summed(self, whole: Split) -> tuple[Quantity, ...]:
+        """The same with this rank's shares; or, if that is more, as the last shares are made. Of the gradients then only the
+        unit's last one is still there: foreach_reduce has it in the variable of a loop."""
+        left = per_parameter("gradient of the last matrix", self.what.head if self.in_root else self.last_unit, self.c, SOURCE)
+        moments = (
+            (self.but_last_unit(whole), *self.copied()),
+            (self.sharding.gradients(whole), self._last_buffer(), left),
         )
+        return max(moments, key=lambda terms: sum(each.value for each in terms))
 
     def but_first_layer(self, whole: Split) -> Quantity:
         """This rank's share of the units that are done when the first layer's backward runs."""
@@ -83,6 +90,9 @@ class Reduction:
         part = self.sharding.gradients(missing)
         value = max(0, share.value - part.value)
         return derived("gradients", value, "bytes", "max(0, share - missing)", SOURCE, share=share, missing=part)
+
+    def _last_buffer(self) -> Quantity:
+        return per_parameter("last unit's gradients, being summed", self.last_unit, REDUCE_BYTES, SOURCE)
 
     def _layer_before(self) -> Quantity:
         return per_parameter("gradients of one layer, being summed", self.holding.layer, REDUCE_BYTES, SOURCE)

@@ -79,7 +79,7 @@ class Step:
             held_bytes=framework.held_logit_bytes,
         )
         whole_weights = not self.sharding.shards_weights
-        own_casts = framework.casts_by_product and whole_weights and ask.adapter is None
+        own_casts = self.own_casts = framework.casts_by_product and whole_weights and ask.adapter is None
         self.copies = copies(self.holding, self.precision, recomputing=ask.recompute != "none") if own_casts else Copies()
         self.weights = weight_bytes(
             self.holding, self.precision, ask.adapter, copies=not self.casts and not own_casts and whole_weights
@@ -123,15 +123,7 @@ class Step:
                 "backward_end", held_always, weights=(*later, *made.backward_end), activations=last, gradients=grads.end,
                 gathered=units.backward_end,
             ),
-            _fuller(
-                _phase(
-                    "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.embedding,
-                    gathered=units.backward_embedding,
-                ),
-                _phase(
-                    "backward_embedding", held_always, activations=(acts.waiting,), gradients=grads.summed
-                ),
-            ),
+            self._backward_embedding(held_always),
             _phase("optimizer", held_always, gradients=grads.step, optimizer=self._workspace()),
             _phase("save", held_always, weights=copy, gathered=self._whole_model()),
         )  # fmt: skip
@@ -146,6 +138,22 @@ class Step:
         t, h, c = self.tokens // ask.mesh.sequence_cut, shape.hidden_size, self.precision.compute_bytes
         result = derived("result of the recomputed layer", t * h * c, "bytes", "t * h * c", t=t, h=h, c=c)
         return (saved, acts.rebuilt, acts.backward, result)
+
+    def _backward_embedding(self, held_always: Mapping[str, Quantity]) -> Quantity:
+        """The fullest of three moments: the embedding's gradient is made, a tied table's two are added, they are summed over
+        the ranks. At the first the gradient of what was looked up stands too, as wide as the table it comes from."""
+        t, h = self.tokens // self.question.mesh.sequence_cut, self.holding.shape.hidden_size if self.trained.embedding else 0
+        e = self.precision.matrix.weight if self.own_casts else self.precision.compute_bytes
+        found = derived("gradient of the embedded tokens", t * h * e, "bytes", "t * h * e", t=t, h=h, e=e)
+        waiting, table, grads = self.acts.waiting, self.units.backward_embedding, self.grads
+        moments = (
+            _phase(
+                "backward_embedding", held_always, activations=(waiting, found), gradients=grads.embedding, gathered=table
+            ),
+            _phase("backward_embedding", held_always, activations=(waiting,), gradients=grads.added, gathered=table),
+            _phase("backward_embedding", held_always, activations=(waiting,), gradients=grads.summed),
+        )  # fmt: skip
+        return max(moments, key=lambda moment: moment.value)
 
     def _on_device(self) -> bool:
         """Whether the optimizer's states are: paged ones live in host memory as far as the device's allocator knows."""
@@ -231,11 +239,6 @@ class Step:
         return (
             total("copy being written", terms, unit="bytes", source="assumption: the whole file is put together in memory"),
         )
-
-
-def _fuller(one: Quantity, other: Quantity) -> Quantity:
-    """The fuller of two moments of a phase."""
-    return max(one, other, key=lambda moment: moment.value)
 
 
 def _phase(name: str, always: Mapping[str, Quantity], **more: tuple[Quantity, ...]) -> Quantity:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from support.live_bytes import peak_live_bytes
+from torch import Tensor
 
 from tuitrain.config.schema import OptimSection
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.shape import DecoderShape
 from tuitrain.trainer.batches import MicroBatch
+from tuitrain.trainer.live_bytes import LiveBytes
 from tuitrain.trainer.losses import LanguageModelLoss
 from tuitrain.trainer.optim import Optimizers
 from tuitrain.trainer.parallel.world import World
@@ -96,3 +101,39 @@ def test_a_gpus_step_keeps_no_scores_in_16_bits() -> None:
     short = terms(request, "forward")["activations"]
     long = terms(replace(request, seq_len=256, micro_batch=1, shape={**SHAPE, "max_seq_len": 256}), "forward")["activations"]
     assert long == pytest.approx(short, rel=1e-3)
+
+
+def in_place(gradient: Callable[[Tensor], Tensor], *, traced: bool) -> bool:
+    """Whether the second of two equal gradients of a weight is added into the first."""
+    made = []
+
+    class Lookup(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, weight: Tensor) -> Tensor:
+            return weight.sum()
+
+        @staticmethod
+        def backward(ctx: Any, of_sum: Tensor) -> Tensor:
+            result = gradient(of_sum)
+            made.append(result.data_ptr())
+            return result
+
+    weight, live = torch.zeros(300, 200, requires_grad=True), LiveBytes()
+    live.gradient_shapes = {weight.shape}
+    with live if traced else nullcontext():
+        (Lookup.apply(weight) + Lookup.apply(weight)).backward()
+    assert weight.grad is not None
+    return weight.grad.data_ptr() in made
+
+
+def test_gradients_are_summed_in_place_where_autograd_does_without_a_tracker() -> None:
+    def own(of_sum: Tensor) -> Tensor:
+        return of_sum.new_ones(300, 200)
+
+    def view(of_sum: Tensor) -> Tensor:
+        return of_sum.new_ones(300 * 200).view(300, 200)
+
+    assert in_place(own, traced=False)
+    assert in_place(own, traced=True)
+    assert not in_place(view, traced=False)
+    assert not in_place(view, traced=True)
