@@ -22,7 +22,7 @@ from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import executed_flop_per_token, flop_per_token, with_reference
 from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware, interpolated_gain, interpolated_rate
-from tuitrain_planners.precision import Precision, recipe
+from tuitrain_planners.precision import Precision, precision_hint, recipe
 from tuitrain_planners.quantity import Band, Quantity, derived, given
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.shapes import ModelShape
@@ -127,7 +127,7 @@ def training_rate(hardware: Hardware, hidden_size: int, precision: Precision, *,
     if peak is None:
         raise PlanError(
             f"{hardware.name} has neither a measured training rate nor a {precision.peak_dtype} peak",
-            "measure the machine, or name a hardware preset that lists this dtype",
+            precision_hint(hardware.peak_flop_per_s),
         )
     bands = [
         derived(
