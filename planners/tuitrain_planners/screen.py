@@ -142,7 +142,8 @@ def _data(plan: Plan) -> str:
     """How much data; for pretraining, whether it is enough."""
     if not plan.is_pretraining:
         return f"{_show(plan.tokens)}; scaling laws do not speak about fine-tuning"
-    return f"{_show(plan.tokens)}, {_ratio(plan.tokens_per_parameter.value)} per parameter; {plan.training_verdict}{_published(plan)}"
+    each = _ratio(plan.tokens_per_parameter.value)
+    return f"{_show(plan.tokens)}, {each} per parameter; {plan.training_verdict}{_published(plan)}"
 
 
 def _ratio(value: float) -> str:

@@ -19,8 +19,13 @@ from tuitrain_planners import (
     by_depth,
     find_hardware,
     find_shape,
+    measured,
+    plan,
+    to_dict,
+    to_html,
+    to_markdown,
+    to_text,
 )
-from tuitrain_planners import measured, plan, to_dict, to_html, to_markdown, to_text
 from tuitrain_planners.memory import GROUPS
 from tuitrain_planners.quantity import FUNCTIONS, Quantity
 
@@ -108,7 +113,9 @@ NUMBER = (int, float)
 BAND = {"low": NUMBER, "mid": NUMBER, "high": NUMBER}
 TERMS = dict.fromkeys(GROUPS, NUMBER)
 CONTRACT: dict[str, object] = {
-    "model": {"name": str, "parameters": int, "active_parameters": int, "embedding_parameters": int, "trainable_parameters": int},
+    "model": {
+        "name": str, "parameters": int, "active_parameters": int, "embedding_parameters": int, "trainable_parameters": int,
+    },
     "compute": {"flop_per_token": NUMBER, "convention": str, "total_flop": NUMBER, "by_convention": dict},
     "tokens": {"planned": NUMBER, "chinchilla_optimal": NUMBER, "tokens_per_parameter": NUMBER, "by_fit": dict},
     "memory": {
