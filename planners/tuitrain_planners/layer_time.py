@@ -18,6 +18,7 @@ from typing import Final
 
 from tuitrain_planners.efficiency import Efficiency
 from tuitrain_planners.errors import PlanError
+from tuitrain_planners.precision import precision_hint
 from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.shapes import ModelShape
 from tuitrain_planners.workload import Workload
@@ -85,7 +86,7 @@ class LayerTime:
             if peak is None or dtype not in ceilings:
                 raise PlanError(
                     f"{hardware.name} has neither a measured training rate nor a {dtype} peak that training is known to reach",
-                    "measure the machine, or name a hardware preset that lists this dtype",
+                    precision_hint(hardware.peak_flop_per_s),
                 )
             name = f"share of the {dtype} peak that large products reach, {self.generation.name}"
             ceiling = given(name, ceilings[dtype], "", self.generation.source)

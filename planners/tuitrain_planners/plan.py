@@ -102,7 +102,7 @@ def plan(request: PlanRequest) -> Plan:
     flop = flop_per_token(shape, request.seq_len, request.convention, adapter=request.adapter)
     if request.reference != "none":
         flop = with_reference(flop, shape, request.seq_len, request.convention, adapter=request.adapter)
-    stored = storage(request, tokens)
+    stored = storage(request, tokens, memory.step)
     loss = final_loss(request, parameters, tokens)
     return Plan(
         request=request,

@@ -10,6 +10,7 @@ A number is changed here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,3 +71,12 @@ def recipe(name: str) -> Precision:
     if name not in RECIPES:
         raise unknown_name("precision", name, RECIPES)
     return RECIPES[name]
+
+
+def precision_hint(dtypes: Iterable[str]) -> str:
+    """What to do on a device that lists the peaks of these dtypes only."""
+    listed = [each.name for each in RECIPES.values() if each.peak_dtype in set(dtypes)]
+    known = (
+        f"the preset lists the peaks of {', '.join(listed)}: choose one as the precision" if listed else "measure the machine"
+    )
+    return f"{known}, or name another hardware preset"

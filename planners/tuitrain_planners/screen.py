@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Final
 
@@ -23,9 +24,11 @@ def to_text(plan: Plan, width: int = 100) -> str:
     margin = max(len(name) for name, _ in shown) + 2
     lines = [plan.request.shape.name + " on " + (plan.request.hardware.title or plan.request.hardware.name), ""]
     for name, parts in shown:
-        lines += textwrap.wrap(
-            f"{name:<{margin}}{parts}", width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
+        kept = _UNIT_GAP.sub(_NO_BREAK, parts)
+        wrapped = textwrap.wrap(
+            f"{name:<{margin}}{kept}", width, subsequent_indent=" " * margin, break_long_words=False, break_on_hyphens=False
         )
+        lines += (line.replace(_NO_BREAK, " ") for line in wrapped)
     if plan.request.mesh.devices > 1:
         lines += ["", *_grid(plan)]
     for warning in plan.warnings:
@@ -33,6 +36,9 @@ def to_text(plan: Plan, width: int = 100) -> str:
     return "\n".join(lines) + "\n"
 
 
+_NO_BREAK: Final = "\xa0"
+_UNIT_GAP: Final = re.compile(r"(?<=[0-9]) (?=(?:d|h|min|s|ms|[KMGT]iB|bytes|[kMGTPEZY]?FLOP|[kMG]Wh|kg|k?t|tokens)\b)")
+"""Between a number and its unit no line ends."""
 GRID_PRECISIONS: Final = ("fp32", "bf16-mixed", "bf16-pure")
 _MARKS: Final = {"fits": "fits", "tight": "tight", "oom": "no"}
 
@@ -81,14 +87,14 @@ def rows(plan: Plan) -> list[tuple[str, str]]:
     send, wait = speed.communication_s, speed.waiting_s
     sent = "" if not send.value else f" ({_show(send)} of communication, {_show(wait)} of it not hidden)"
     fits = ", ".join(_fit(plan, name, each) for name, each in plan.optimal_by_fit.items())
-    pairs = "" if request.reference == "none" else " pairs"
+    pairs = "" if request.reference == "none" else " pair" if request.micro_batch == 1 else " pairs"
     batch = f"sequence {request.seq_len} x micro-batch {request.micro_batch}{pairs} x accumulate {request.grad_accum}"
     batch += f" x {request.mesh.dp} data-parallel"
     found = [
         ("model", f"{_counts(plan)}: {_sizes(shape)}"),
         ("data", _data(plan)),
         ("optimal", f"{fits} tokens"),
-        ("steps", f"{plan.steps} of {_show(plan.tokens_per_step)} ({batch})"),
+        ("steps", f"{plan.steps:,} of {_show(plan.tokens_per_step)} ({batch})"),
         ("compute", f"{_show(plan.total_flop)}, {_show(plan.flop_per_token)} ({request.convention})"),
         ("memory", f"{format_bytes(peak.value)} at its peak, phase {peak.name}{_stage(plan)}: {terms}"),
         ("device", f"{_show_band(memory.device_bytes)} of {format_bytes(memory.capacity_bytes)}: {memory.verdict}"),
@@ -117,8 +123,7 @@ def _published(plan: Plan) -> str:
         return ""
     ratio = found[0] / plan.parameters.value
     verdict = training_verdict(found[0], plan.optimal_tokens.value).partition(";")[0]
-    each = f"{ratio:.3g}" if ratio < 100 else f"{ratio:,.0f}"
-    return f"; as published: {format_count(found[0])}, {each} per parameter, {verdict}"
+    return f"; as published: {format_count(found[0])}, {_ratio(ratio)} per parameter, {verdict}"
 
 
 def _counts(plan: Plan) -> str:
@@ -128,7 +133,8 @@ def _counts(plan: Plan) -> str:
         text += f", {format_count(plan.active_parameters.value)} of them active"
     if (adapter := plan.request.adapter) is not None:
         kept = f"frozen in {adapter.base}" if adapter.base != "16bit" else "frozen"
-        text += f" {kept}, {format_count(plan.trainable_parameters.value)} trained in adapters of rank {adapter.rank}"
+        mark = "," if plan.active_parameters.value < plan.parameters.value else ""
+        text += f"{mark} {kept}, {format_count(plan.trainable_parameters.value)} trained in adapters of rank {adapter.rank}"
     return text
 
 
@@ -136,9 +142,12 @@ def _data(plan: Plan) -> str:
     """How much data; for pretraining, whether it is enough."""
     if not plan.is_pretraining:
         return f"{_show(plan.tokens)}; scaling laws do not speak about fine-tuning"
-    return (
-        f"{_show(plan.tokens)}, {plan.tokens_per_parameter.value:.3g} per parameter; {plan.training_verdict}{_published(plan)}"
-    )
+    each = _ratio(plan.tokens_per_parameter.value)
+    return f"{_show(plan.tokens)}, {each} per parameter; {plan.training_verdict}{_published(plan)}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _stage(plan: Plan) -> str:
@@ -154,7 +163,7 @@ def _recipe(plan: Plan) -> str:
     parts = [
         request.precision,
         request.optimizer,
-        f"ZeRO-{request.zero} over {request.sharding().ranks}" if mesh.state_ranks > 1 else "",
+        _zero(plan),
         layout,
         f"recompute {request.recompute}",
         f"loss head {request.loss_head}",
@@ -165,6 +174,14 @@ def _recipe(plan: Plan) -> str:
         f"as {request.framework} does it",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _zero(plan: Plan) -> str:
+    """The stage and how many devices share; stage 0 shares nothing."""
+    request = plan.request
+    if request.mesh.state_ranks == 1:
+        return ""
+    return f"ZeRO-{request.zero}" + (f" over {request.sharding().ranks}" if request.zero else "")
 
 
 def _wall_clock(plan: Plan) -> str:
@@ -193,7 +210,7 @@ def _disk(plan: Plan) -> str:
 def _cost(plan: Plan) -> str:
     """Money, energy, carbon; what is not known says what would make it known."""
     hours = plan.gpu_hours.mid.value
-    amount = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
+    amount = f"{hours:.3g}" if hours < 100 else f"{hours:,.0f}" if hours < 1e6 else format_count(hours)
     device, economy = plan.request.hardware.name, plan.request.economy
     if plan.usd is not None:
         money = _show_band(plan.usd) + (" at spot prices" if economy.spot else "")

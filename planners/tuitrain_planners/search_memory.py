@@ -31,6 +31,8 @@ from tuitrain_planners.search_layouts import Layout
 
 MID: Final = 1
 HIGH: Final = 2
+EMBEDDING: Final = 4
+"""Which of the phases the embedding's backward is."""
 
 
 class Peak(NamedTuple):
@@ -46,6 +48,12 @@ class _Fixed(NamedTuple):
     """Bytes without activations, head and what context parallelism changes."""
     head_gradients: bool
     """Whether the head's gradients come on top in the loss."""
+    made: float
+    """Bytes when the embedding's gradient is made, beside what is waiting and the gradient of what was looked up."""
+    added: float
+    """Bytes when it is added to the head's or summed over the ranks."""
+    embedded: int
+    """Bytes per token of the gradient of what was looked up."""
 
 
 class _Activations(NamedTuple):
@@ -121,12 +129,17 @@ class MemoryTable:
             saved + temporaries + (gradients if fixed.head_gradients else 0),
             layers + b * acts.at_last_layer,
             waiting + b * acts.live + backward,
-            waiting,
+            waiting + max(fixed.made + b * self._tokens(mesh) * fixed.embedded, fixed.added),
             0,
             0,
         )
         always = acts.shorter + b * acts.ring
         return [base + more + always for base, more in zip(fixed.phases, moments, strict=True)]
+
+    def _tokens(self, mesh: Mesh) -> int:
+        """Tokens of one sequence, or pair, in tensors that sequence parallelism cuts."""
+        pairs = 1 if self.request.reference == "none" else 2
+        return self.request.seq_len * pairs // mesh.cp // mesh.sequence_cut
 
     def _fixed_of(self, layout: Layout, stage: Stage) -> _Fixed:
         mesh, zero = layout.mesh, layout.zero
@@ -205,8 +218,17 @@ def _fixed(step: Step) -> _Fixed:
         0,
         0,
     )
-    phases = tuple(each.value - more for each, more in zip(step.phases(), moments, strict=True))
-    return _Fixed(phases=phases, head_gradients=on_top)
+    phases = [each.value - more for each, more in zip(step.phases(), moments, strict=True)]
+    phases[EMBEDDING] = 0  # in `made` and `added`
+    made, added, summed = (each.value - waiting for each in step.embedding_moments())
+    found = step.embedded_bytes()
+    return _Fixed(
+        phases=tuple(phases),
+        head_gradients=on_top,
+        made=made - found.value,
+        added=max(added, summed),
+        embedded=int(float(found.inputs["h"]) * float(found.inputs["e"])),
+    )
 
 
 def _total(terms: Iterable[Quantity]) -> float:

@@ -19,6 +19,7 @@ from tuitrain_planners.quantity import Quantity, derived, given, total
 
 if TYPE_CHECKING:
     from tuitrain_planners.adapters import Adapter
+    from tuitrain_planners.memory.phases import StepMemory
     from tuitrain_planners.request import PlanRequest
     from tuitrain_planners.shapes import ModelShape
 
@@ -77,8 +78,9 @@ class Storage:
     host_verdict: HostVerdict
 
 
-def storage(request: PlanRequest, tokens: Quantity) -> Storage:
-    """Disk and host RAM of a run; `tokens` is what it reads, unless the request knows its data to be less."""
+def storage(request: PlanRequest, tokens: Quantity, step: StepMemory) -> Storage:
+    """Disk and host RAM of a run; `tokens` is what it reads, unless the request knows its data to be less; `step` is the
+    memory of one device's step, which tells what it offloads."""
     host = request.host
     checkpoint = checkpoint_bytes(request)
     kept = derived(
@@ -88,7 +90,7 @@ def storage(request: PlanRequest, tokens: Quantity) -> Storage:
     dataset = dataset_bytes(tokens, request.unique_tokens, request.shape.vocab_size)
     load, pinned, needed = None, None, None
     if request.hardware.kind == "gpu":
-        load, pinned = _load_bytes(request), _pinned_bytes(request)
+        load, pinned = _load_bytes(request), _pinned_bytes(request, step)
         needed = _host_bytes(request, load, pinned)
     verdict: HostVerdict = "unknown"
     if needed is not None and host.memory_bytes is not None:
@@ -148,24 +150,17 @@ def _load_bytes(request: PlanRequest) -> Quantity:
     return derived("RAM to load", ranks * weights.value, "bytes", "ranks * weights", "definition", ranks=ranks, weights=weights)
 
 
-def _pinned_bytes(request: PlanRequest) -> Quantity | None:
-    """States in host memory, pinned so that copies overlap: moments and the gradients they are stepped with; weights too."""
+def _pinned_bytes(request: PlanRequest, step: StepMemory) -> Quantity | None:
+    """States in host memory, pinned so that copies overlap, and the gradients they are stepped with; as many as the fullest
+    device offloads, for each process of the machine."""
     if request.offload == "none":
         return None
-    holding, precision, adapter = held(request.shape), recipe(request.precision), request.adapter
-    what = trained(holding, adapter)
-    parts = [
-        optimizer_bytes(what, precision, optimizer(request.optimizer), adapter).whole,
-        gradient_bytes(what, precision, adapter).whole,
-    ]
-    if request.offload == "all":
-        parts.append(weight_bytes(holding, precision, adapter, copies=False).whole)
-    whole, ranks = total("offloaded states", parts), _local(request)
-    copies = request.mesh.state_ranks if request.zero else 1
+    holding, ranks = held(request.shape, request.mesh, step.stage), _local(request)
+    moved = gradient_bytes(trained(holding, request.adapter), recipe(request.precision), request.adapter)
+    each = total("offloaded states of a device", (step.host_bytes, request.sharding().optimizer(moved)))
     return derived(
-        "RAM for offloaded states", ranks * whole.value / copies, "bytes", "ranks * states / shares", "zero2019",
-        ranks=ranks, states=whole, shares=copies,
-    )  # fmt: skip
+        "RAM for offloaded states", ranks * each.value, "bytes", "ranks * states", "zero2019", ranks=ranks, states=each
+    )
 
 
 def _host_bytes(request: PlanRequest, load: Quantity, pinned: Quantity | None) -> Quantity:

@@ -22,7 +22,7 @@ from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import executed_flop_per_token, flop_per_token, with_reference
 from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware, interpolated_gain, interpolated_rate
-from tuitrain_planners.precision import RECIPES, Precision, recipe
+from tuitrain_planners.precision import Precision, precision_hint, recipe
 from tuitrain_planners.quantity import Band, Quantity, derived, given
 from tuitrain_planners.request import PlanRequest
 from tuitrain_planners.shapes import ModelShape
@@ -127,10 +127,9 @@ def training_rate(hardware: Hardware, hidden_size: int, precision: Precision, *,
         return _measured_rate(hardware, hidden_size, compiled=compiled)
     peak, prior = hardware.peak(precision.peak_dtype), hardware.mfu_prior
     if peak is None:
-        known = [each.name for each in RECIPES.values() if each.peak_dtype in hardware.peak_flop_per_s]
         raise PlanError(
             f"{hardware.name} does not compute in {precision.peak_dtype}: no such peak is known, and no rate was measured",
-            f"a precision it has: {', '.join(known)}" if known else "measure the machine",
+            precision_hint(hardware.peak_flop_per_s),
         )
     bands = [
         derived(

@@ -22,7 +22,7 @@ _SECONDS: Final = {
     "": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "hour": 3600.0, "hours": 3600.0,
     "d": 86400.0, "day": 86400.0, "days": 86400.0, "w": 604800.0, "week": 604800.0, "weeks": 604800.0,
 }  # fmt: skip
-_PREFIXES: Final = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}
+_PREFIXES: Final = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21, "Y": 1e24}
 _FLOP: Final = {"": 1.0} | {p + unit: f for p, f in _PREFIXES.items() for unit in ("FLOP", "FLOPs")}
 _FLOP_PER_S: Final = {"": 1.0} | {p + unit: f for p, f in _PREFIXES.items() for unit in ("FLOP/s", "FLOPs/s", "FLOPS")}
 
@@ -148,17 +148,19 @@ def _scaled(value: float, factors: Mapping[str, float], space: str, digits: int 
     return f"{value / factor:.{digits}g}{space}{name}"
 
 
-def _amount(value: float, unit: str, thousand: str) -> str:
-    """Up to 10 000 of the unit as they are, more of them in thousands."""
+def _amount(value: float, unit: str, thousand: str, million: str) -> str:
+    """Up to 10 000 of the unit as they are, more of them in thousands, then millions."""
+    if value >= 10_000_000:
+        return f"{value / 1e6:,.4g} {million}"
     if value >= 10_000:
         return f"{value / 1000:,.4g} {thousand}"
     return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 _WRITERS: Final[dict[str, Callable[[float], str]]] = {
-    "USD": lambda value: f"${value:,.2f}" if value < 100 else f"${value:,.0f}",
-    "kWh": lambda value: _amount(value, "kWh", "MWh"),
-    "kg": lambda value: _amount(value, "kg CO2e", "t CO2e"),
+    "USD": lambda value: f"${value:,.2f}" if value < 100 else f"${value:,.0f}" if value < 1e6 else f"${format_count(value)}",
+    "kWh": lambda value: _amount(value, "kWh", "MWh", "GWh"),
+    "kg": lambda value: _amount(value, "kg CO2e", "t CO2e", "kt CO2e"),
     "bytes": format_bytes,
     "s": format_duration,
     "FLOP": format_flop,

@@ -123,7 +123,7 @@ class Step:
                 "backward_end", held_always, weights=(*later, *made.backward_end), activations=last, gradients=grads.end,
                 gathered=units.backward_end,
             ),
-            self._backward_embedding(held_always),
+            max(self.embedding_moments(), key=lambda moment: moment.value),
             _phase("optimizer", held_always, gradients=grads.step, optimizer=self._workspace()),
             _phase("save", held_always, weights=copy, gathered=self._whole_model()),
         )  # fmt: skip
@@ -139,21 +139,24 @@ class Step:
         result = derived("result of the recomputed layer", t * h * c, "bytes", "t * h * c", t=t, h=h, c=c)
         return (saved, acts.rebuilt, acts.backward, result)
 
-    def _backward_embedding(self, held_always: Mapping[str, Quantity]) -> Quantity:
-        """The fullest of three moments: the embedding's gradient is made, a tied table's two are added, they are summed over
-        the ranks. At the first the gradient of what was looked up stands too, as wide as the table it comes from."""
+    def embedded_bytes(self) -> Quantity:
+        """Gradient of what was looked up in the embedding, as wide as the table it comes from."""
         t, h = self.tokens // self.question.mesh.sequence_cut, self.holding.shape.hidden_size if self.trained.embedding else 0
         e = self.precision.matrix.weight if self.own_casts else self.precision.compute_bytes
-        found = derived("gradient of the embedded tokens", t * h * e, "bytes", "t * h * e", t=t, h=h, e=e)
+        return derived("gradient of the embedded tokens", t * h * e, "bytes", "t * h * e", t=t, h=h, e=e)
+
+    def embedding_moments(self) -> tuple[Quantity, Quantity, Quantity]:
+        """Three moments of the embedding's backward: its gradient is made, a tied table's two are added, they are summed over
+        the ranks. At the first the gradient of what was looked up stands too."""
+        held_always, found = self._held(), self.embedded_bytes()
         waiting, table, grads = self.acts.waiting, self.units.backward_embedding, self.grads
-        moments = (
+        return (
             _phase(
                 "backward_embedding", held_always, activations=(waiting, found), gradients=grads.embedding, gathered=table
             ),
             _phase("backward_embedding", held_always, activations=(waiting,), gradients=grads.added, gathered=table),
             _phase("backward_embedding", held_always, activations=(waiting,), gradients=grads.summed),
         )  # fmt: skip
-        return max(moments, key=lambda moment: moment.value)
 
     def _on_device(self) -> bool:
         """Whether the optimizer's states are: paged ones live in host memory as far as the device's allocator knows."""

@@ -55,6 +55,21 @@ def test_the_index_of_formulas_cites_every_work_and_lists_every_module() -> None
             assert f"`{path.relative_to(PLANNERS / 'tuitrain_planners').as_posix()}`" in index, path.name
 
 
+def test_numbered_sources_are_cited_by_their_numbers() -> None:
+    """Every [n] is a work of the list, every work has its [n], and a module of the row names the work it is cited for."""
+    index, _, listed = (PLANNERS / "README.md").read_text().partition("\n## Sources\n")
+    keys = {source.url: key for key, source in BIBLIOGRAPHY.items()}
+    works = {int(number): keys[url] for number, url in re.findall(r"^(\d+)\. .*?(https?://\S+)$", listed, re.MULTILINE)}
+    assert list(works) == list(range(1, len(BIBLIOGRAPHY) + 1))
+    assert {int(number) for number in re.findall(r"\[(\d+)\]", index)} == set(works)
+    for row in (line for line in index.splitlines() if line.startswith("| ")):
+        paths = [PLANNERS / "tuitrain_planners" / name for name in re.findall(r"`([a-z0-9_/]+\.py)`", row)]
+        code = "".join(path.read_text() for path in paths if path.exists())
+        for number in re.findall(r"\[(\d+)\]", row):
+            author = re.split(r"[ ,]", BIBLIOGRAPHY[works[int(number)]].authors)[0]
+            assert works[int(number)] in code or author in code, (number, row)
+
+
 def test_the_example_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(PLANNERS.parent)
     (code,) = re.findall(r"```python\n(.*?)```", (PLANNERS / "README.md").read_text(), re.DOTALL)

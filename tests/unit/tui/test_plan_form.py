@@ -226,7 +226,7 @@ def test_degrees_turn_among_those_the_devices_and_the_model_allow(planning):
     assert seen == ["2", "4", "8", "1", "2", "4", "8"], "3 and 16 do not divide 8 key/value heads"
     go_to(planning, "pp")
     planning.turn(-1)
-    assert planning.form["pp"] == "12"
+    assert planning.form["pp"] == "6"
     assert planning.planned.request.mesh.devices == 48
 
 
