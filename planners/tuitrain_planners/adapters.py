@@ -46,6 +46,11 @@ class Adapter:
     rest_in_fp32: bool = False
     """Whether embedding, head and norms are widened to 32 bits (peft's prepare_model_for_kbit_training)."""
 
+    @property
+    def rest_bytes(self) -> int:
+        """Bytes of a frozen parameter outside the layers' matrices."""
+        return 4 if self.rest_in_fp32 or self.base == "fp32" else 2
+
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise PlanError(f"adapter rank {self.rank}", "at least 1")

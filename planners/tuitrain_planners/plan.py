@@ -191,6 +191,8 @@ def _host_warnings(request: PlanRequest, stored: Storage) -> Iterator[str]:
 
 def _loss_warnings(request: PlanRequest, parameters: Quantity, tokens: Quantity, loss: Quantity) -> Iterator[str]:
     law = request.law
+    if request.shape.experts is not None:
+        yield f"loss: the law {law.name!r} is about dense models; of this mixture it takes all parameters, not the active ones"
     if law.extrapolates(parameters.value):
         low, high = (format_count(each) for each in law.fitted_parameters)
         yield f"loss: the law {law.name!r} was fitted on {low} to {high} parameters, not on {format_count(parameters.value)}"

@@ -20,8 +20,8 @@ from typing import Final
 
 from tuitrain_planners.communication import communication_s, context_s, expert_s, pipeline_s, sent_bytes, tensor_s
 from tuitrain_planners.efficiency import FIT, PUBLISHED, Efficiency
-from tuitrain_planners.layer_time import LayerTime, adapted_sides
-from tuitrain_planners.parameters import count_parameters
+from tuitrain_planners.layer_time import LayerTime
+from tuitrain_planners.parameters import adapter_parameters, count_parameters
 from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.workload import Workload
 
@@ -171,23 +171,14 @@ def _local_parameters(work: Workload) -> Quantity:
     """Trained parameters one device works on before the data axis shares them."""
     n, mesh = count_parameters(work.shape), work.mesh
     if work.adapter is not None:
+        trained = adapter_parameters(work.shape, work.adapter)
         return derived(
-            "trained parameters on a device", _adapter_parameters(work) / (mesh.tp * mesh.pp), "parameters", "N / (tp * pp)",
-            N=_adapter_parameters(work), tp=mesh.tp, pp=mesh.pp,
+            "trained parameters on a device", trained.value / (mesh.tp * mesh.pp), "parameters", "N / (tp * pp)",
+            N=trained, tp=mesh.tp, pp=mesh.pp,
         )  # fmt: skip
     return derived(
         "parameters on a device", n.value / (mesh.tp * mesh.pp), "parameters", "N / (tp * pp)", N=n, tp=mesh.tp, pp=mesh.pp
     )
-
-
-def _adapter_parameters(work: Workload) -> float:
-    """r (m + n) for every adapted matrix (Hu et al. 2021)."""
-    shape, adapter = work.shape, work.adapter
-    assert adapter is not None
-    h = shape.hidden_size
-    inside = sum(each + other for each, other in adapted_sides(shape, adapter.targets))
-    head = h + shape.vocab_size if "head" in adapter.targets else 0
-    return adapter.rank * (shape.num_layers * inside + head)
 
 
 def _accumulate(work: Workload, times: LayerTime) -> Quantity:

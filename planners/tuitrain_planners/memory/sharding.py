@@ -118,7 +118,7 @@ def gathered(
     """What ZeRO-2 and 3 gather."""
     if not sharding.shards_weights:
         return Gathered()
-    units = _Units(holding, precision.compute_bytes, None if adapter is None else adapter.base)
+    units = _Units(holding, precision.compute_bytes if adapter is None else adapter.rest_bytes, adapter)
     if sharding.keeps_gathered:
         return _kept(units, root=sharding.framework.root_stays_gathered or holding.tied)
     if sharding.framework.reshards_in_two:
@@ -188,24 +188,24 @@ def reduce_buffers(holding: Holding, precision: Precision, sharding: Sharding) -
 class _Units:
     holding: Holding
     element_bytes: int
-    base: str | None
-    """How frozen matrices of the layers are kept; None: they are in the compute dtype."""
+    """Of what is gathered: the compute dtype's, or, frozen, as it is kept."""
+    adapter: Adapter | None
 
     def layers(self, count: int) -> Quantity:
         held = self.holding
         count = min(count, held.shape.num_layers)
         name = f"{count} gathered layer{'s' if count > 1 else ''}"
-        each, source = (self.element_bytes, "") if self.base is None else BASES[self.base]
-        if each != self.element_bytes:
-            value = ceil(count * held.layer * each)
-            return derived(name, value, "bytes", "ceil(n * e)", source, n=count * held.layer, e=each)
-        return self._unit(name, count * held.layer)
+        return self._with_layers(name, count * held.layer, 0)
 
     def everything(self) -> Quantity:
-        return self._unit("all weights gathered", self.holding.count)
+        held = self.holding
+        inner = held.shape.num_layers * held.layer
+        return self._with_layers("all weights gathered", inner, held.count - inner)
 
     def but_head(self) -> Quantity:
-        return self._unit("all weights but the head's gathered", self.holding.count - self.holding.head)
+        held = self.holding
+        inner = held.shape.num_layers * held.layer
+        return self._with_layers("all weights but the head's gathered", inner, held.count - inner - held.head)
 
     def root(self) -> Quantity:
         return self._unit("root group gathered", self.holding.outer + self.holding.shape.hidden_size)
@@ -217,6 +217,14 @@ class _Units:
 
     def embedding(self) -> Quantity:
         return self._unit("embedding gathered", self.holding.embedding)
+
+    def _with_layers(self, name: str, inner: int, outer: int) -> Quantity:
+        """Parameters in layers, and others, which a quantised base keeps differently."""
+        each, source = (self.element_bytes, "") if self.adapter is None else BASES[self.adapter.base]
+        if each == self.element_bytes:
+            return self._unit(name, inner + outer)
+        value, c = ceil(inner * each) + outer * self.element_bytes, self.element_bytes
+        return derived(name, value, "bytes", "ceil(n * e) + m * c", source, n=inner, e=each, m=outer, c=c)
 
     def _unit(self, name: str, count: int) -> Quantity:
         c = self.element_bytes

@@ -132,7 +132,7 @@ def weight_bytes(holding: Holding, precision: Precision, adapter: Adapter | None
 
 def _frozen_bytes(holding: Holding, adapter: Adapter) -> Split:
     each, source = BASES[adapter.base]
-    rest = FP32_BYTES if adapter.rest_in_fp32 or adapter.base == "fp32" else 2
+    rest = adapter.rest_bytes
     terms = [
         per_parameter("frozen matrices of the layers", holding.hidden, each, source),
         per_parameter("frozen embedding, head and norms", holding.outer + holding.vectors, rest, "definition"),
