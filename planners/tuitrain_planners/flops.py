@@ -25,6 +25,7 @@ adapter (of q, k and v in the first layer), which peft computes too when it chec
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from tuitrain_planners.adapters import Adapter
@@ -64,7 +65,8 @@ def flop_per_token(
     if convention == "with_recompute":
         return executed_flop_per_token(shape, seq_len, "full", document_lengths=document_lengths, adapter=adapter)
     source = "megatron2021" if convention == "causal" else "palm2022"
-    terms = _products(shape, seq_len, convention, document_lengths, adapter)
+    documents = None if document_lengths is None else tuple(document_lengths)
+    terms = _products(shape, seq_len, convention, documents, adapter)
     return total(f"FLOP per token ({convention})", terms, source=source)
 
 
@@ -132,8 +134,9 @@ def by_convention(shape: ModelShape, seq_len: int, *, adapter: Adapter | None = 
     return {convention: flop_per_token(shape, seq_len, convention, adapter=adapter) for convention in CONVENTIONS}
 
 
+@lru_cache(maxsize=64)
 def _products(
-    shape: ModelShape, seq_len: int, convention: str, documents: Sequence[int] | None, adapter: Adapter | None
+    shape: ModelShape, seq_len: int, convention: str, documents: tuple[int, ...] | None, adapter: Adapter | None
 ) -> tuple[Quantity, ...]:
     """The list of matrix products over all passes, summed over the layers: passes x forward."""
     passes = 3 if adapter is None else _FROZEN

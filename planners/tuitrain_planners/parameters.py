@@ -6,6 +6,8 @@ experts count; `active_parameters` counts those a token uses. Heads that predict
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.matrices import Matrix, hidden_matrices, of_shape, sum_of_sizes
@@ -16,12 +18,14 @@ _UNIT = "parameters"
 _FFN_BLOCKS = ("ffn", "router", "routed experts", "shared experts")
 
 
+@lru_cache(maxsize=64)
 def count_parameters(shape: ModelShape) -> Quantity:
     """All parameters: embedding + attention + ffn + norms + head."""
     groups = (embedding_parameters(shape), attention_parameters(shape), ffn_parameters(shape), norm_parameters(shape))
     return total("parameters", (*groups, head_parameters(shape)))
 
 
+@lru_cache(maxsize=64)
 def active_parameters(shape: ModelShape) -> Quantity:
     """Parameters one token uses: all but the routed experts it does not visit (Fedus et al. 2021). Embedding rows all count."""
     everything = count_parameters(shape)

@@ -13,6 +13,7 @@ the byte; 16-bit copies of weights are counted with the weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.errors import unknown_name
@@ -67,6 +68,7 @@ def in_flight(mesh: Mesh, stage: Stage, micro_batches: int) -> Quantity:
     return derived("micro-batches in flight", min(m, p), "", "min(m, p)", "megatron2021", m=m, p=p)
 
 
+@lru_cache(maxsize=32)
 def activations(
     shape: ModelShape,
     *,
