@@ -18,7 +18,7 @@ from tuitrain.events.series import Columns
 
 STEP_COLUMNS = (
     "step", "t_s", "loss", "lr", "grad_norm", "tokens", "tokens_total", "step_s", "data_s",
-    "tokens_per_s", "mfu_frac", "memory_bytes", "peak_bytes", "loss_scale", "epoch",
+    "tokens_per_s", "mfu_frac", "memory_bytes", "peak_bytes", "loss_scale", "epoch", "power_w",
 )  # fmt: skip
 EVAL_COLUMNS = ("step", "t_s", "loss", "bits_per_byte", "tokens", "bytes", "eval_s")
 _STEP_NUMBERS = frozenset(STEP_COLUMNS) - {"step", "t_s"}

@@ -77,6 +77,7 @@ KINDS: Final[dict[str, dict[str, str]]] = {
         "memory_bytes": "memory in use: CUDA allocated peak, or resident set on CPU",
         "peak_bytes": "largest memory_bytes so far in this attempt",
         "loss_scale": "fp16 loss scale; absent otherwise",
+        "power_w": "power the device draws now, as its driver says; absent where none tells",
         "epoch": "passes over the training data so far, fractional",
     },
     "eval": {

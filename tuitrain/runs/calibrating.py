@@ -153,7 +153,9 @@ def _measured(run: Run) -> Figures:
     speed, peak = (state.steps.column(name)[WARM_UP_STEPS:] for name in ("tokens_per_s", "peak_bytes"))
     if not (np.isfinite(speed).any() and np.isfinite(peak).any()):
         raise _Unusable("its log holds no speed or no memory")
-    return Figures(tokens_per_s=float(np.nanmedian(speed)), peak_bytes=float(np.nanmax(peak)), power_w=None)
+    power = state.steps.column("power_w")[WARM_UP_STEPS:]
+    power_w = float(np.nanmedian(power)) if np.isfinite(power).any() else None
+    return Figures(tokens_per_s=float(np.nanmedian(speed)), peak_bytes=float(np.nanmax(peak)), power_w=power_w)
 
 
 def _remeasure(machine: Machine, by_key: Mapping[str, list[_Observed]]) -> dict[str, Any]:

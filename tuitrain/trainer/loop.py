@@ -116,6 +116,7 @@ class Trainer:
             peak_bytes=setup.meter.peak_bytes,
             epoch=setup.loader.epoch_of(self.position.next_sequence),
             **({"loss_scale": scaler.scale} if scaler.enabled else {}),
+            **({} if (power_w := setup.power.read_w()) is None else {"power_w": power_w}),
         )
 
     def _tripped(self, trip: Trip, first_sequence: int) -> None:

@@ -24,6 +24,7 @@ from tuitrain.trainer.losses import LanguageModelLoss
 from tuitrain.trainer.optim import Optimizers
 from tuitrain.trainer.parallel.ddp import replicate
 from tuitrain.trainer.parallel.world import World
+from tuitrain.trainer.power import PowerMeter
 from tuitrain.trainer.precision import Recipe, recipe
 from tuitrain.trainer.telemetry import MemoryMeter, Telemetry
 from tuitrain_kernels import Choice, choose_attention
@@ -42,6 +43,7 @@ class Setup:
     world: World
     telemetry: Telemetry
     meter: MemoryMeter
+    power: PowerMeter
     data: PreparedData
     loader: Loader
     plan_shape: ModelShape
@@ -127,6 +129,7 @@ def build(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry,
         world=world,
         telemetry=telemetry,
         meter=MemoryMeter(world.device),
+        power=PowerMeter(world.device),
         data=data,
         loader=loader,
         plan_shape=plan_shape,

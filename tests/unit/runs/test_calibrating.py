@@ -13,7 +13,7 @@ from tuitrain.config.resolved import load_resolved
 from tuitrain.errors import EnvironmentError_, UsageError
 from tuitrain.events import EventWriter
 from tuitrain.files import read_json, write_json
-from tuitrain.runs import calibration
+from tuitrain.runs import calibrating, calibration
 from tuitrain.runs.calibrating import calibrate_from_runs
 from tuitrain.runs.home import machine_file
 from tuitrain.runs.machine import this_machine
@@ -184,3 +184,13 @@ def test_a_broken_file_is_measured_anew_and_an_unwritable_home_is_said(tmp_path,
     monkeypatch.setenv("TUITRAIN_HOME", str(tmp_path / "file" / "home"))
     with pytest.raises(EnvironmentError_, match="cannot write"):
         calibration.measured_hardware(this_machine(), **WHERE)
+
+
+def test_a_runs_power_is_the_median_its_driver_told(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, "train.steps=25")
+    with EventWriter(run.events_dir / "rank00000.jsonl", rank=0) as writer:
+        writer.emit("run_start", step=0, total_steps=25, attempt=1, resumed_from_step=0)
+        for step in range(1, 26):
+            writer.emit("step", step=step, tokens_per_s=100.0, peak_bytes=2**30, power_w=50.0 if step < 5 else 300.0)
+        writer.emit("run_end", step=25, state="finished", reason="")
+    assert calibrating._measured(run).power_w == 300.0
