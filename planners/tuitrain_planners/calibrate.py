@@ -26,8 +26,8 @@ from tuitrain_planners.memory.device import DeviceMemory
 from tuitrain_planners.quantity import given
 
 PLAUSIBLE: Final[Mapping[str, tuple[float, float]]] = {"rate": (0.4, 2.5), "memory": (0.6, 1.6), "power": (0.05, 1.1)}
-"""Factors that are believed. Between two measurements of one machine tokens/s were seen to differ by a quarter, memory by a
-tenth; twice of that and more is still a model's error, beyond it is another machine."""
+"""Factors that are believed: a judgement, not a measurement. Within them a plan is off, beyond them it was another machine, or
+one that was busy."""
 MOST_OFFSET_BYTES: Final = 2**30
 """Most that interpreter, libraries and driver may take beyond what is assumed."""
 LEAST_OFFSET: Final = -0.6

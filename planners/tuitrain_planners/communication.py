@@ -48,8 +48,7 @@ def sent_bytes(
     moving = held if trained is None else trained
     if n == 1:
         return given("bytes sent per step", 0, "bytes", "definition")
-    states = sharding.framework.states(precision)
-    wide = states.matrix.grad if sharding.framework.sixteen_bit_states else REDUCE_BYTES
+    states, wide = sharding.framework.states(precision), _reduced_bytes(precision, sharding)
 
     def part(name: str, p: Quantity, times: int, each: int, repeats: int = 1) -> Quantity:
         value = repeats * times * (n - 1) / n * each * p.value
@@ -67,9 +66,48 @@ def sent_bytes(
         "bytes sent per step",
         (
             part("all-gather of weights", held, gathers, precision.compute_bytes, micro_steps),
-            part("reduce-scatter of gradients", moving, 1, wide, micro_steps),
+            part("reduce-scatter of gradients", moving, 1, wide, 1 if sharding.no_sync else micro_steps),
         ),
     )
+
+
+def sent_between_groups(moving: Quantity, precision: Precision, sharding: Sharding) -> Quantity:
+    """Bytes one rank sends per optimizer step to those that hold the same shares (HSDP): its gradients' share, all-reduced."""
+    r, n, wide = sharding.replicas, sharding.ranks, _reduced_bytes(precision, sharding)
+    value = 2 * (r - 1) / r * wide * moving.value / n
+    name, formula = "bytes sent between groups per step", "2 * (r - 1) / r * each * N / n"
+    return derived(name, value, "bytes", formula, "zero2019", r=r, each=wide, N=moving, n=n)
+
+
+def _reduced_bytes(precision: Precision, sharding: Sharding) -> int:
+    """Of a gradient that is summed over ranks."""
+    framework = sharding.framework
+    return framework.states(precision).matrix.grad if framework.sixteen_bit_states else REDUCE_BYTES
+
+
+def data_axis_s(
+    shape: ModelShape,
+    precision: Precision,
+    sharding: Sharding,
+    hardware: Hardware,
+    *,
+    micro_steps: int,
+    parameters: Quantity | None = None,
+    trained: Quantity | None = None,
+    stride: int = 1,
+    node_devices: int = NODE_DEVICES,
+    constants: Efficiency = PUBLISHED,
+) -> Quantity:
+    """Seconds of one step's communication along the data axis: within the groups that share states, and between them."""
+    sent = sent_bytes(shape, precision, sharding, micro_steps=micro_steps, parameters=parameters, trained=trained)
+    n, r = sharding.ranks, sharding.replicas
+    within = communication_s(sent, hardware, n, stride=stride, node_devices=node_devices, constants=constants)
+    if r == 1:
+        return within
+    moving = trained or parameters or count_parameters(shape)
+    between = sent_between_groups(moving, precision, sharding)
+    across = communication_s(between, hardware, r, stride=stride * n, node_devices=node_devices, constants=constants)
+    return total("communication", (within, across))
 
 
 def communication_s(

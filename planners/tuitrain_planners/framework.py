@@ -56,6 +56,8 @@ class Framework:
     """Two when summing overlaps with backward."""
     accumulates_bf16_in_fp32: bool = False
     """bf16 gradients are added up in a 32-bit sum that is never sharded (DeepSpeed's BF16_Optimizer); fp16 ones are not."""
+    gradients_in_fp32: bool = False
+    """Backward of 16-bit weights adds into 32-bit gradients (Megatron-LM's main_grad)."""
     widens_gradients: bool = False
     """The optimizer step copies its share of the 16-bit gradients into 32 bits."""
     pins_fused_qkv: bool = False
@@ -89,14 +91,13 @@ class Framework:
         if not self.sixteen_bit_states or precision.compute_bytes > 2:
             return precision
         states = _PAPER_STATES
-        if self.name == "megatron":
+        if self.gradients_in_fp32:
             states = replace(states, grad=4)
         if self.accumulates_bf16_in_fp32 and precision.name.startswith("bf16"):
             states = replace(states, main_grad=4)
         return replace(precision, matrix=states, vector=states)
 
 
-_TWO_STAGE: Final = "definition: the framework's source"
 _PAPER_STATES: Final = StateBytes(weight=2, copy=0, grad=2, main_grad=0, moment=4, master=4)
 
 FRAMEWORKS: Final[dict[str, Framework]] = {
@@ -187,6 +188,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     ),
     "megatron": Framework(
         name="megatron",
+        gradients_in_fp32=True,
         source="korthikanti2022",
         fused_norms=True,
         fused_ffn=True,

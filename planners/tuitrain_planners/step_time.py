@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from tuitrain_planners.communication import communication_s, context_s, expert_s, pipeline_s, sent_bytes, tensor_s
+from tuitrain_planners.communication import context_s, data_axis_s, expert_s, pipeline_s, tensor_s
 from tuitrain_planners.efficiency import FIT, PUBLISHED, Efficiency
 from tuitrain_planners.layer_time import LayerTime
 from tuitrain_planners.parameters import adapter_parameters, count_parameters
@@ -57,13 +57,10 @@ def step_time(work: Workload, constants: Efficiency = PUBLISHED) -> StepTime:
         "parameters on a device", whole.value / (mesh.tp * mesh.pp), "parameters", "N / (tp * pp)",
         N=whole, tp=mesh.tp, pp=mesh.pp,
     )  # fmt: skip
-    sent = sent_bytes(
-        work.shape, work.precision, work.sharding, micro_steps=work.micro_steps, parameters=held,
-        trained=None if work.adapter is None else local,
+    send = data_axis_s(
+        work.shape, work.precision, work.sharding, work.hardware, micro_steps=work.micro_steps, parameters=held,
+        trained=None if work.adapter is None else local, stride=mesh.tp, node_devices=work.node_devices, constants=constants,
     )  # fmt: skip
-    send = communication_s(
-        sent, work.hardware, work.sharding.ranks, stride=mesh.tp, node_devices=work.node_devices, constants=constants
-    )
     exposed = _exposed(work, send, micro, constants)
     update = _optimizer(work, times, local)
     compute = derived("micro-batches", work.micro_steps * micro.value, "s", "m * micro", m=work.micro_steps, micro=micro)

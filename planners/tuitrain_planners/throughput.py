@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuitrain_planners.adapters import Adapter
-from tuitrain_planners.communication import communication_s, sent_bytes
+from tuitrain_planners.communication import data_axis_s
 from tuitrain_planners.efficiency import generation_name
 from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import executed_flop_per_token, flop_per_token, with_reference
 from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware, interpolated_gain, interpolated_rate
+from tuitrain_planners.parameters import adapter_parameters
 from tuitrain_planners.precision import Precision, precision_hint, recipe
 from tuitrain_planners.quantity import Band, Quantity, derived, given
 from tuitrain_planners.request import PlanRequest
@@ -238,8 +239,15 @@ def _rated_steps(request: PlanRequest) -> _Steps:
     rate = training_rate(request.hardware, request.shape.hidden_size, precision, compiled=request.compiled)
     flop = executed_flop(request, rate.convention)
     tokens, n = request.tokens_per_step(), request.mesh.devices
-    sent = sent_bytes(request.shape, precision, sharding, micro_steps=request.grad_accum)
-    send = communication_s(sent, request.hardware, sharding.ranks, stride=request.mesh.tp)
+    send = data_axis_s(
+        request.shape,
+        precision,
+        sharding,
+        request.hardware,
+        micro_steps=request.grad_accum,
+        stride=request.mesh.tp,
+        trained=None if request.adapter is None else adapter_parameters(request.shape, request.adapter),
+    )
 
     def step(name: str, flop_per_s: Quantity) -> tuple[Quantity, Quantity]:
         computing = derived(

@@ -73,7 +73,10 @@ def _tell(outcome: Outcome, *, written: bool) -> None:
         show_table(header, [_row(each, power=power) for each in outcome.runs], right=range(1, len(header)))
         show("")
         if not power:
-            say("power: no run recorded it; plans keep the assumed share of the rated power")
+            say(
+                "power: no run recorded it; plans keep the assumed share of the rated power (runs on CUDA do with "
+                "pip install 'tuitrain[nvidia]')"
+            )
     for key, learnt in outcome.learnt.items():
         for line in _corrections(learnt.calibration):
             show(f"{_device(key)}: {line}")

@@ -5,38 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuitrain.cli.plan_asked import Asked
     from tuitrain.cli.plan_fit import Layouts
     from tuitrain_planners import Plan
 
 
-def print_plan(
-    planned: Plan, *, explain: str | None, as_json: bool, markdown: bool, html: bool, simulation: dict[str, Any] | None,
-    fit: Layouts | None,
-) -> None:  # fmt: skip
+def print_plan(planned: Plan, asked: Asked, *, simulation: dict[str, Any] | None, fit: Layouts | None) -> None:
     """As text, or in the one form asked for. `fit`: the layouts the plan was chosen from."""
     from tuitrain.cli.output import show, show_json
     from tuitrain.errors import UsageError
     from tuitrain_planners import figures, to_dict, to_html, to_markdown, to_text
 
-    if explain is not None:
+    if asked.explain is not None:
         known = figures(planned)
-        if explain == "all":
+        if asked.explain == "all":
             show("\n".join(known))
-        elif explain in known:
-            show(known[explain].explain())
+        elif asked.explain in known:
+            show(known[asked.explain].explain())
         else:
             import difflib
 
-            near = difflib.get_close_matches(explain, known, n=3, cutoff=0.3)
+            near = difflib.get_close_matches(asked.explain, known, n=3, cutoff=0.3)
             raise UsageError(
-                f"no number {explain!r} in a plan", f"did you mean {' or '.join(near)}?" if near else "--explain all lists them"
+                f"no number {asked.explain!r} in a plan",
+                f"did you mean {' or '.join(near)}?" if near else "--explain all lists them",
             )
-    elif as_json:
+    elif asked.as_json:
         more = {} if simulation is None else {"simulation": simulation}
         show_json({**to_dict(planned), **more, **({} if fit is None else {"fit": fit.to_dict()})})
-    elif html:
+    elif asked.html:
         show(to_html(planned))
-    elif markdown:
+    elif asked.markdown:
         show(to_markdown(planned))
     else:
         if fit is not None:

@@ -49,11 +49,6 @@ class Block:
     pads_qkv: bool = False
     """An adapter on some of q, k, v keeps its results before they are put in place (litgpt)."""
 
-    @property
-    def ffn_tensors(self) -> int:
-        """f-wide tensors, the product among them."""
-        return self.inner + self.product
-
 
 _GELU: Final[dict[str, bool | int]] = {"inner": 1}
 _NEW_GELU: Final[dict[str, bool | int]] = {"inner": 4}

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tuitrain_planners import Mesh, PlanRequest, find_shape, framework, plan, recipe, tokens_for
-from tuitrain_planners.communication import group_link, sent_bytes
+from tuitrain_planners import Mesh, PlanRequest, count_parameters, find_shape, framework, plan, recipe, tokens_for
+from tuitrain_planners.communication import group_link, sent_between_groups, sent_bytes
 from tuitrain_planners.memory.sharding import Sharding
 
 N = 8_030_261_248
@@ -56,3 +56,27 @@ def test_across_machines_the_network_decides(gpu_request: PlanRequest) -> None:
     # Eight members of a machine share its eight cards; members eight apart have one each.
     assert group_link(gpu_request.hardware, 16).value == 8 * 25e9
     assert group_link(gpu_request.hardware, 4, stride=8).value == 25e9
+
+
+def test_groups_that_hold_copies_sum_their_shares_too(model_presets) -> None:
+    """HSDP: within a group as ZeRO-3 of its size, and 4 N / n bytes all-reduced between the groups, once a step."""
+    llama, mixed = find_shape(model_presets, "llama-3-8b"), recipe("bf16-mixed")
+    sharding = Sharding(framework=framework("fsdp2-hf"), stage=3, ranks=8, replicas=4)
+    between = sent_between_groups(count_parameters(llama), mixed, sharding)
+    assert between.value == pytest.approx(2 * 3 / 4 * 4 * N / 8)
+
+
+def test_copies_of_groups_cost_time(gpu_request: PlanRequest) -> None:
+    groups = replace(gpu_request, mesh=Mesh(dp=32), zero=3, shard_group=8, framework="fsdp2-hf")
+    one = replace(groups, mesh=Mesh(dp=8), shard_group=None)
+    assert plan(groups).throughput.communication_s.value > plan(one).throughput.communication_s.value
+
+
+def test_reducing_once_a_step_sends_gradients_once(model_presets) -> None:
+    llama, mixed = find_shape(model_presets, "llama-3-8b"), recipe("bf16-mixed")
+    sharding = Sharding(framework=framework("tuitrain"), stage=3, ranks=8)
+    often, once = (
+        sent_bytes(llama, mixed, replace(sharding, no_sync=each), micro_steps=4).term("reduce-scatter of gradients").value
+        for each in (False, True)
+    )
+    assert often == 4 * once
