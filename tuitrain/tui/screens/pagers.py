@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from textual.app import ComposeResult
 
 from tuitrain.tui.actions import ALERTS, LOG, SAMPLES, bindings
@@ -12,11 +10,12 @@ from tuitrain.tui.render.format import count, size
 from tuitrain.tui.render.panes import log_lines, note_lines, sample_body, sample_steps
 from tuitrain.tui.render.view import RunView
 from tuitrain.tui.screens.base import TuiScreen
+from tuitrain.tui.screens.pager_keys import PagerKeys
 from tuitrain.tui.widgets.footer_bar import FooterBar
 from tuitrain.tui.widgets.pager import Pager
 
 
-class PagerScreen(TuiScreen):
+class PagerScreen(PagerKeys, TuiScreen):
     """A pager that shows something of a run, and keeps showing it while the run goes on."""
 
     FOLLOW = False
@@ -35,11 +34,6 @@ class PagerScreen(TuiScreen):
         """Look again at the terminal's pace."""
         self.call_after_refresh(self.paint)
         self.set_interval(self.tui.frame_s, self.paint)
-
-    @property
-    def pager(self) -> Pager:
-        """The text."""
-        return self.query_one(Pager)
 
     def version(self) -> object:
         """Changes when the text does."""
@@ -66,33 +60,6 @@ class PagerScreen(TuiScreen):
         return RunView(
             run_id=self.tail.run_folder.run_id, state=self.tail.feed.state, now_s=self.tui.clock(), glyphs=self.glyphs
         )
-
-    def _move(self, change: Callable[[int], int]) -> None:
-        self.pager.move(change)
-
-    def action_page_up(self) -> None:
-        """One line up."""
-        self._move(lambda offset: offset - 1)
-
-    def action_page_down(self) -> None:
-        """One line down."""
-        self._move(lambda offset: offset + 1)
-
-    def action_page_back(self) -> None:
-        """One page up."""
-        self._move(lambda offset: offset - self.pager.page)
-
-    def action_page_on(self) -> None:
-        """One page down."""
-        self._move(lambda offset: offset + self.pager.page)
-
-    def action_page_first(self) -> None:
-        """The first line."""
-        self._move(lambda offset: 0)
-
-    def action_page_last(self) -> None:
-        """The last page."""
-        self.pager.to_end()
 
 
 class LogScreen(PagerScreen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from textual.app import ComposeResult
 
@@ -12,13 +12,14 @@ from tuitrain.tui.render.glyphs import to_ascii
 from tuitrain.tui.render.panes import fill
 from tuitrain.tui.render.spans import BLANK, Line
 from tuitrain.tui.screens.base import TuiModal
+from tuitrain.tui.screens.pager_keys import PagerKeys
 from tuitrain.tui.widgets.pager import Pager
 from tuitrain_planners import Quantity, format_value
 
 _MOST_CELLS = 110
 
 
-class PlanExplainScreen(TuiModal[None]):
+class PlanExplainScreen(PagerKeys, TuiModal[None]):
     """One number at a time."""
 
     WHERE = PLAN_EXPLAIN
@@ -33,11 +34,6 @@ class PlanExplainScreen(TuiModal[None]):
     def compose(self) -> ComposeResult:
         """A pager."""
         yield Pager("explain", self.glyphs)
-
-    @property
-    def pager(self) -> Pager:
-        """The text."""
-        return self.query_one(Pager)
 
     def paint(self) -> None:
         """Explain the number looked at."""
@@ -63,33 +59,6 @@ class PlanExplainScreen(TuiModal[None]):
     def action_figure_previous(self) -> None:
         """The number before."""
         self._turn(-1)
-
-    def action_page_up(self) -> None:
-        """One line up."""
-        self._move(lambda offset: offset - 1)
-
-    def action_page_down(self) -> None:
-        """One line down."""
-        self._move(lambda offset: offset + 1)
-
-    def action_page_back(self) -> None:
-        """One page up."""
-        self._move(lambda offset: offset - self.pager.page)
-
-    def action_page_on(self) -> None:
-        """One page down."""
-        self._move(lambda offset: offset + self.pager.page)
-
-    def action_page_first(self) -> None:
-        """The first line."""
-        self._move(lambda offset: 0)
-
-    def action_page_last(self) -> None:
-        """The last line."""
-        self.pager.to_end()
-
-    def _move(self, change: Callable[[int], int]) -> None:
-        self.pager.move(change)
 
     def action_back(self) -> None:
         """Close."""
