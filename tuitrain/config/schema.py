@@ -78,8 +78,9 @@ class ModelSection(Section):
 class SourceSection(Section):
     """One source of text. Exactly one of `corpus`, `path` and `dataset`."""
 
-    corpus: Literal["python-stdlib"] | None = None
-    """Embedded corpus: the running Python's own standard library source, test suites left out."""
+    corpus: Literal["python-stdlib", "python-docstrings"] | None = None
+    """Embedded corpora. python-stdlib: the running Python's own standard library source, test suites left out, as text to
+    continue. python-docstrings: instruction pairs made from its docstrings, for fine-tuning."""
     path: Path | None = None
     """A file or a folder (searched recursively): .txt .md .py ..., .jsonl .json .parquet, each also .gz or .zst."""
     dataset: str | None = None
@@ -92,6 +93,12 @@ class SourceSection(Section):
     """Column or JSON key that holds the text."""
     glob: str = "**/*"
     """Which files of a folder to read."""
+    format: Literal["auto", "messages", "sharegpt", "alpaca", "prompt-completion", "preference", "judged"] = "auto"
+    """How a row holds an example (fine-tuning only); `auto` finds it from the first rows and shows what it found."""
+    columns: dict[str, str] = {}
+    """Where a row keeps what a format asks for: {prompt = "question", completion = "answer.text"}; dots go into objects."""
+    limit: PositiveInt | None = None
+    """Read only the first so many examples (fine-tuning only)."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Share of this source in the mixture, relative to the others. Re-weighting never tokenises again."""
     validation_path: Path | None = None
