@@ -12,6 +12,7 @@ from tuitrain.model.init import init_weights
 from tuitrain.model.shape import DecoderShape
 from tuitrain.trainer.checkpoint import Checkpoints, rng_state
 from tuitrain.trainer.optim import Optimizers
+from tuitrain.trainer.weights import NativeWeights
 from tuitrain_planners import FAMILIES, Hardware, ModelShape, PlanRequest
 from tuitrain_planners.storage import checkpoint_bytes
 
@@ -33,9 +34,8 @@ def test_a_checkpoint_is_as_large_as_planned(kind: Literal["adamw", "muon"], tie
         parameter.grad = torch.zeros_like(parameter)
     optimizers.step()
     store = Checkpoints(folder=tmp_path, keep_last=2, keep_best=True)
-    saved = store.save(
-        1, decoder, optimizers, {}, [rng_state(torch.device("cpu"))], eos_id=0, save_tokenizer=lambda _: None, best_step=None
-    )
+    weights = NativeWeights(decoder=decoder, eos_id=0, save_tokenizer=lambda _: None)
+    saved = store.save(1, weights, optimizers, {}, [rng_state(torch.device("cpu"))], best_step=None)
     on_disk = sum(path.stat().st_size for path in saved.path.rglob("*") if path.is_file())
 
     shape = ModelShape(name="x", tie_embeddings=tied, architecture="llama", **{**FAMILIES["llama"], **SIZES})  # type: ignore[arg-type]

@@ -94,7 +94,7 @@ def test_minutes_become_steps(tmp_path: Path, minutes: float) -> None:
 
 
 def test_a_full_disk_fails_the_save_and_keeps_run_and_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuitrain.trainer import checkpoint as checkpoint_module
+    from tuitrain.trainer import weights as checkpoint_module
 
     real = checkpoint_module.save_model
     run = tiny_run(tmp_path, "train.steps=9", "checkpoint.every_steps=3", "checkpoint.keep_last=5")

@@ -22,7 +22,7 @@ COUNT = 8
 
 def take(module, optimizers, batches: list[MicroBatch], **changes) -> StepResult:
     arguments = {
-        "expected_tokens": COUNT * SEQ_LEN,
+        "expected_targets": COUNT * SEQ_LEN,
         "clip_norm": 1.0,
         "guard": None,
         "scaler": LossScaler(enabled=False),

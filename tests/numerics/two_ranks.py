@@ -23,7 +23,7 @@ def main(kind: str, folder: Path) -> None:
     rows = slice(world.rank * 4, world.rank * 4 + 4)
     results = [
         train_step(
-            replicated, optimizers, micro_batches(tokens[rows], targets[rows], 2), world, expected_tokens=8 * SEQ_LEN,
+            replicated, optimizers, micro_batches(tokens[rows], targets[rows], 2), world, expected_targets=8 * SEQ_LEN,
             clip_norm=1.0, guard=None, scaler=LossScaler(enabled=False),
         )
         for _ in range(3)

@@ -42,7 +42,7 @@ def three_steps(loss: LanguageModelLoss, world: World) -> list[StepResult]:
     rows = slice(world.rank * each, (world.rank + 1) * each)
     return [
         train_step(
-            loss, optimizers, micro_batches(tokens[rows], targets[rows], 2), world, expected_tokens=8 * SEQ_LEN,
+            loss, optimizers, micro_batches(tokens[rows], targets[rows], 2), world, expected_targets=8 * SEQ_LEN,
             clip_norm=1.0, guard=None, scaler=LossScaler(enabled=False),
         )
         for _ in range(3)

@@ -156,7 +156,8 @@ def _is_plain(shape: ModelShape) -> bool:
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
     from tuitrain.cli.diagnostics import say
-    from tuitrain.runs.launch import child_environment, require_training_packages
+    from tuitrain.runs.launch import require_training_packages
+    from tuitrain.runs.launch_environment import child_environment
 
     require_training_packages()
     say("simulating a step on tensors without memory ...")

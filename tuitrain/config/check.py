@@ -12,11 +12,33 @@ Finding = tuple[str, str, str]
 
 def impossible(config: Config) -> Iterator[Finding]:
     """Every impossible combination of a configuration."""
+    yield from _stage(config)
     yield from _model(config)
     yield from _data(config)
     yield from _length(config)
     yield from _batch(config)
     yield from _schedule(config)
+
+
+def _stage(config: Config) -> Iterator[Finding]:
+    stage, model, method = config.run.stage, config.model, config.method
+    if stage == "pretrain" and model.base is not None:
+        yield "run.stage", "pretrain starts from nothing, and model.base names a model", "midtrain, sft or dpo"
+    if stage != "pretrain" and model.base is None:
+        yield "model.base", f"{stage} starts from a model, and none is named", "a run, a folder, a .gguf file, owner/name"
+    if method.kind in ("lora", "qlora") and model.base is None and stage == "pretrain":
+        yield "method.kind", f"{method.kind} trains beside a model, and none is named", "model.base, and run.stage = 'sft'"
+    sizes = ("preset", "depth", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_size")
+    if model.base is not None and (given := [name for name in sizes if getattr(model, name) is not None]):
+        yield f"model.{given[0]}", "model.base has sizes of its own", "remove one of them"
+    if config.optim.kind == "muon" and method.kind in ("lora", "qlora"):
+        yield "optim.kind", "muon moves whole matrices, not the factors of an adapter", "optim.kind = 'adamw'"
+    if config.data.packing is True and stage != "sft":
+        yield "data.packing", f"{stage} has no examples to pack", "it is for sft"
+    if config.data.replay_frac and stage != "midtrain":
+        yield "data.replay_frac", f"{stage} replays nothing", "it is for midtrain"
+    if config.train.batch_sequences is not None and config.train.batch_tokens != "auto":
+        yield "train.batch_sequences", "the batch is given twice: batch_sequences and batch_tokens", "keep one"
 
 
 def _model(config: Config) -> Iterator[Finding]:

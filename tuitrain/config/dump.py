@@ -37,6 +37,8 @@ def _value(value: Any) -> str:
     if isinstance(value, (str, Path)):
         # JSON's escapes are TOML's, except that TOML has no surrogate pairs: keep characters as they are.
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {_value(each)}" for key, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_value(each) for each in value) + "]"
     return repr(value)

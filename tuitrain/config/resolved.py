@@ -39,7 +39,8 @@ class Resolved:
         checked = type(section).model_validate(section.model_dump() | {field: value})
         config = self.config.model_copy(update={section_name: checked})
         kept = tuple(each for each in self.derived if each.key != key)
-        return Resolved(config=config, derived=(*kept, Derived(key=key, value=value, reason=reason)))
+        plain = checked.model_dump(mode="json")[field]
+        return Resolved(config=config, derived=(*kept, Derived(key=key, value=plain, reason=reason)))
 
     def reason(self, key: str) -> str:
         """Why `key` has its value; empty for what was asked for."""

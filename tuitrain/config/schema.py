@@ -29,8 +29,9 @@ class RunSection(Section):
 
     name: Name = "run"
     """Short name; the run's folder is named after it, with the date and a suffix."""
-    stage: Literal["pretrain"] = "pretrain"
-    """Stage of training. Fine-tuning stages join as they are built."""
+    stage: Literal["pretrain", "midtrain", "sft", "dpo"] = "pretrain"
+    """pretrain: from nothing, on text. midtrain: on from a model (`model.base`), on text. sft: on from a model, on examples,
+    loss on the answers alone. dpo: on from a model, on pairs of answers; `preference.loss` says which loss."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1337
     """Seeds initial weights, data order and samples. Same seed, same machine, same losses."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -46,6 +47,13 @@ class RunSection(Section):
 class ModelSection(Section):
     """The decoder. Give `depth` and everything else follows, or give sizes one by one, or name a preset."""
 
+    base: str | None = None
+    """What to train on from: a run of ours, a Hugging Face folder or name, a .gguf file, or `smollm2-135m-instruct` (of the
+    extra `demo`). Sizes, tokenizer and chat template are then its own."""
+    revision: str | None = None
+    """Revision of a Hugging Face name."""
+    trust_remote_code: bool = False
+    """Run the code that lies in the base's folder. Only for a model whose author you trust as yourself."""
     preset: str | None = None
     """A model of `presets/models`; its sizes are used, its weights are not."""
     architecture: Literal["llama", "qwen3", "nanochat"] = "nanochat"
@@ -118,6 +126,19 @@ class DataSection(Section):
     """Whether attention stops at document borders inside a packed sequence. Costs a mask; helps when documents are short."""
     shuffle: bool = True
     """Visit sequences in a fixed random order instead of file order."""
+    packing: Auto | bool = "auto"
+    """Several examples in one sequence, each blind to the others (fine-tuning). `auto`: for sft, when its self-test passes."""
+    too_long: Literal["stop", "drop", "truncate"] = "stop"
+    """What becomes of an example longer than train.seq_len: `stop` says so before the start, `drop` leaves it out, `truncate`
+    cuts its end off, and drops it where nothing to learn would be left."""
+    system_prompt: str | None = None
+    """Put before conversations that have no system turn."""
+    chat_template: str | None = None
+    """`chatml`, or a .jinja file, in place of the template of the base; saved with the model, so serving uses it too."""
+    replay_frac: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the tokens drawn from what the base was pretrained on, so that it forgets less (mid-training)."""
+    replay_sources: tuple[SourceSection, ...] = ()
+    """What to replay. Empty: the sources of the run that `model.base` names."""
 
 
 class TokenizerSection(Section):
@@ -148,6 +169,8 @@ class TrainSection(Section):
     """Tokens per sequence. `auto` grows with the model: a small one, trained for minutes, learns more from many short ones."""
     batch_tokens: Auto | PositiveInt = "auto"
     """Tokens per optimizer step over all processes (the global batch). Micro-batch and accumulation never change it."""
+    batch_sequences: PositiveInt | None = None
+    """The global batch in sequences instead of tokens: packed sequences, examples without packing, pairs under dpo."""
     micro_batch: Auto | PositiveInt = "auto"
     """Sequences per forward pass and process. `auto`: as many as fit, settled by the probe."""
     precision: Auto | Precision = "auto"
@@ -165,8 +188,10 @@ class TrainSection(Section):
 class OptimSection(Section):
     """How weights move."""
 
-    kind: Literal["adamw", "muon"] = "muon"
-    """muon: orthogonalised momentum for matrices, AdamW for embeddings, head and vectors."""
+    kind: Literal["auto", "adamw", "muon", "adamw-8bit", "paged-adamw", "paged-adamw-8bit"] = "auto"
+    """muon: orthogonalised momentum for matrices, AdamW for embeddings, head and vectors; what pretraining takes. adamw: what
+    fine-tuning takes. -8bit: moments in 8 bits, paged-: moments move to the host's memory when the device's is short (both by
+    bitsandbytes)."""
     lr: Auto | Annotated[float, Field(gt=0)] = "auto"
     """Peak learning rate of AdamW's parameters (under muon: the head and the gains)."""
     embedding_lr: Auto | Annotated[float, Field(gt=0)] = "auto"
@@ -212,8 +237,9 @@ class EvalSection(Section):
     """Early stopping: evaluations without improvement before the run saves and stops; null never stops early."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """Smallest drop in validation loss that counts as improvement (nats per token)."""
-    prompts: tuple[str, ...] = ("def", "import", '    """Return', "class")
-    """Continued by the model at every evaluation, so progress can be read. No white space at the end: tokens begin with it."""
+    prompts: Auto | tuple[str, ...] = "auto"
+    """Continued by the model at every evaluation, so progress can be read; a chat model answers them. `auto`: beginnings of
+    Python code for text (no white space at the end: tokens begin with it), held-out prompts for examples."""
     sample_tokens: Annotated[int, Field(ge=0, le=4096)] = 48
     """Tokens generated per prompt; 0 turns samples off."""
     temperature: Annotated[float, Field(ge=0)] = 0.8
@@ -246,11 +272,55 @@ class GuardSection(Section):
     """Trips in a row after which a skipping run rolls back, and a rolled-back run stops."""
 
 
+class MethodSection(Section):
+    """Which weights are trained."""
+
+    kind: Literal["auto", "full", "lora", "qlora"] = "auto"
+    """full: all. lora: low-rank matrices beside frozen ones (Hu et al. 2021). qlora: the same, the frozen ones quantised
+    (Dettmers et al. 2023). `auto`: full for text, lora for sft and dpo."""
+    rank: PositiveInt = 16
+    """Rank of an adapter. More holds more; 16 holds what some thousand examples say."""
+    alpha: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """Scale: an adapter adds alpha / rank times its product (rslora: alpha / sqrt(rank)). `auto`: twice the rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of an adapter's inputs dropped in training. Costs memory; seldom helps below thousands of steps."""
+    rslora: bool = False
+    """Scale by the square root of the rank, so that large ranks learn as fast (Kalajdzievski 2023, arXiv:2312.03732)."""
+    dora: bool = False
+    """Learn a magnitude beside the direction (Liu et al. 2024, arXiv:2402.09353). Slower."""
+    targets: Auto | tuple[str, ...] = "auto"
+    """Names of the layers adapted. `auto`: every linear layer, feed-forward too: attention alone learns less at equal size."""
+    quant: Literal["nf4", "int8"] = "nf4"
+    """How qlora keeps frozen matrices: 4-bit NormalFloat, or 8 bits (LLM.int8)."""
+    double_quant: bool = True
+    """nf4: quantise the scales too; saves 0.37 bits per weight and costs nothing that was seen."""
+
+
+class PreferenceSection(Section):
+    """How the model learns which answer is better (stage dpo)."""
+
+    loss: Literal["dpo", "ipo", "simpo", "orpo", "kto"] = "dpo"
+    """dpo: Rafailov et al. 2023. ipo: Azar et al. 2023. simpo: no reference, length-normalised (Meng et al. 2024). orpo: no
+    reference, with the usual loss (Hong et al. 2024). kto: from single answers liked or not (Ethayarajh et al. 2024)."""
+    beta: Auto | Annotated[float, Field(gt=0)] = "auto"
+    """How much the model may leave the reference: smaller, further (of orpo: weight of the odds term)."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """dpo: assumed share of pairs labelled the wrong way round."""
+    gamma: Auto | Annotated[float, Field(ge=0)] = "auto"
+    """simpo: margin by which the better answer should win."""
+    liked_weight: Annotated[float, Field(gt=0)] = 1.0
+    """kto: weight of liked answers."""
+    disliked_weight: Annotated[float, Field(gt=0)] = 1.0
+    """kto: weight of disliked answers."""
+
+
 class Config(Section):
     """A whole run."""
 
     run: RunSection = RunSection()
     model: ModelSection = ModelSection()
+    method: MethodSection = MethodSection()
+    preference: PreferenceSection = PreferenceSection()
     data: DataSection = DataSection()
     tokenizer: TokenizerSection = TokenizerSection()
     train: TrainSection = TrainSection()

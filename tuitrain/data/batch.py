@@ -27,6 +27,10 @@ class Batch:
     """Targets that are to be predicted."""
     num_bytes: int
     """UTF-8 bytes these targets stand for: what turns a loss into bits per byte."""
+    lengths: NDArray[np.int64] | None = None
+    """Tokens of each row before its padding, where rows are padded to different lengths; None: rows are full."""
+    reference: NDArray[np.float32] | None = None
+    """Log-probability of each row's answer under the reference model (preference tuning)."""
 
 
 class Rows:

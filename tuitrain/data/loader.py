@@ -22,6 +22,8 @@ from tuitrain.data.validation import ValidationSet
 class Loader:
     """Endless training sequences of `seq_len` tokens. Each source runs through its own epochs, in proportion to its weight."""
 
+    rows_per_sequence = 1
+
     def __init__(
         self, prepared: PreparedData, seq_len: int, seed: int, shuffle: bool = True, isolate_documents: bool = False
     ) -> None:
@@ -34,6 +36,11 @@ class Loader:
             Packing(source.train, seq_len=seq_len, key=derive(seed, number), shuffle=shuffle)
             for number, source in enumerate(prepared.sources)
         ]
+
+    @property
+    def sequences_per_epoch(self) -> float:
+        """As many as hold every training token once."""
+        return self.prepared.train_tokens / self.seq_len
 
     def batch(self, first_sequence: int, count: int) -> Batch:
         """Sequences [first_sequence, first_sequence + count)."""

@@ -140,6 +140,21 @@ class Decoder(nn.Module):
         if shape.tie_embeddings:
             self.lm_head.weight = self.model.embed_tokens.weight
 
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.lm_head.weight.device
+
+    @property
+    def context(self) -> int:
+        """Longest sequence it was made for."""
+        return self.shape.max_seq_len
+
+    @property
+    def logit_softcap(self) -> float | None:
+        """Cap of the logits, if they are capped."""
+        return self.shape.logit_softcap
+
     def forward(self, tokens_BT: Tensor, document_ids_BT: Tensor | None = None, positions_BT: Tensor | None = None) -> Tensor:
         """fp32 logits_BTV."""
         return self.logits(self.hidden(tokens_BT, document_ids_BT, positions_BT))

@@ -20,7 +20,8 @@ from typing import Any
 from tuitrain.errors import EnvironmentError_, UsageError
 from tuitrain.files import exclusive_lock, read_json, write_json
 from tuitrain.runs.home import machine_file
-from tuitrain.runs.launch import child_environment, require_training_packages
+from tuitrain.runs.launch import require_training_packages
+from tuitrain.runs.launch_environment import child_environment
 from tuitrain.runs.machine import Machine
 from tuitrain_planners import CPU_COMPILE_GAIN, Calibration, CompileGain, Correction, Hardware, corrected, measured
 

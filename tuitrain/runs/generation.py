@@ -23,7 +23,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from tuitrain.errors import EnvironmentError_, RunError
-from tuitrain.runs.launch import child_environment, require_training_packages
+from tuitrain.runs.launch import require_training_packages
+from tuitrain.runs.launch_environment import child_environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

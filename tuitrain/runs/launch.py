@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from tuitrain import __version__
@@ -23,6 +21,7 @@ from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import Config
 from tuitrain.errors import EnvironmentError_, MissingExtraError, RunError, UsageError
 from tuitrain.files import write_atomic, write_json
+from tuitrain.runs.launch_environment import child_environment
 from tuitrain.runs.machine import Machine, this_machine
 from tuitrain.runs.status import read_status
 from tuitrain.runs.store import Run, RunStore
@@ -93,21 +92,6 @@ def resume(run: Run) -> Run:
     """Start a run again; the trainer continues from its newest whole checkpoint, or from the beginning."""
     require_training_packages()
     return start(run)
-
-
-def child_environment() -> dict[str, str]:
-    """The environment of a supervisor: our packages findable wherever they lie, nothing from the working directory."""
-    env = dict(os.environ, PYTHONSAFEPATH="1", PYTHONUNBUFFERED="1")
-    roots = []
-    for name in ("tuitrain", "tuitrain_planners", "tuitrain_kernels"):
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin is not None:
-            root = str(Path(spec.origin).parents[1])
-            if "site-packages" not in root and root not in roots:
-                roots.append(root)
-    if roots:
-        env["PYTHONPATH"] = os.pathsep.join([*roots, *filter(None, [env.get("PYTHONPATH")])])
-    return env
 
 
 def require_training_packages() -> None:

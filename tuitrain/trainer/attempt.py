@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -21,8 +22,9 @@ from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.peak import matmul_peak
 from tuitrain.trainer.precision import recipe
 from tuitrain.trainer.probe import Probed, planned_steps, probe
-from tuitrain.trainer.setup import FLOP_CONVENTION, Setup, build, set_threads
+from tuitrain.trainer.setup import FLOP_CONVENTION, Setup, set_threads
 from tuitrain.trainer.signals import StopRequest
+from tuitrain.trainer.stages import build
 from tuitrain.trainer.state import Ending, Position
 from tuitrain.trainer.telemetry import Telemetry
 
@@ -131,7 +133,8 @@ def _announce(trainer: Trainer, *, resumed_from: int) -> None:
         precision_reason=setup.resolved.reason("train.precision") or "as asked for",
         attention=config.train.attention,
         attention_reason=setup.resolved.reason("train.attention") or str(setup.attention),
-        parameters=sum(parameter.numel() for parameter in setup.decoder.parameters()),
+        parameters=_parameters(setup),
+        trainable_parameters=sum(parameter.numel() for parameter in setup.optimizers.parameters()),
         flop_per_token=setup.flop_per_token,
         flop_convention=FLOP_CONVENTION,
         peak_flop_per_s=setup.peak_flop_per_s,
@@ -142,6 +145,15 @@ def _announce(trainer: Trainer, *, resumed_from: int) -> None:
         grad_accum=setup.sequences_per_step // world.size // trainer.micro_batch,
         seq_len=setup.seq_len,
     )
+
+
+def _parameters(setup: Setup) -> int:
+    """All of them; a quantised matrix holds two to a byte and says how many it was."""
+    count = 0
+    for parameter in setup.decoder.parameters():
+        state = getattr(parameter, "quant_state", None)
+        count += parameter.numel() if state is None else math.prod(state.shape)
+    return count
 
 
 def _say_goodbye(trainer: Trainer, ending: Ending) -> None:

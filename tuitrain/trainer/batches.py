@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tuitrain.data import Batch, Loader
+from tuitrain.data import Batch
 from tuitrain.trainer.parallel.world import World
+from tuitrain.trainer.sequences import Sequences
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,15 +25,23 @@ class MicroBatch:
     tokens: Tensor
     targets: Tensor
     valid: int
-    """Targets that count."""
+    """What the loss is divided by: targets that count, or pairs."""
+    read: int = 0
+    """Tokens the model reads, padding not counted."""
     document_ids: Tensor | None = None
     position_ids: Tensor | None = None
+    reference: Tensor | None = None
+
+    def inputs(self) -> tuple[Tensor | None, ...]:
+        """What the loss module is called with."""
+        inputs = (self.tokens, self.targets, self.document_ids, self.position_ids)
+        return inputs if self.reference is None else (*inputs, self.reference)
 
 
 class GlobalBatches:
     """This process's micro-batches of any global batch, by the number of its first sequence."""
 
-    def __init__(self, loader: Loader, world: World, *, sequences: int, micro_batch: int) -> None:
+    def __init__(self, loader: Sequences, world: World, *, sequences: int, micro_batch: int) -> None:
         assert sequences % (world.size * micro_batch) == 0, f"{sequences} sequences != {world.size} x k x {micro_batch}"
         self._loader, self._world = loader, world
         self.sequences, self.micro_batch = sequences, micro_batch
@@ -54,25 +63,37 @@ class GlobalBatches:
     def _load(self, first_sequence: int) -> list[MicroBatch]:
         rows = self.sequences // self._world.size
         batch = self._loader.batch(first_sequence + self._world.rank * rows, rows)
+        each = self._loader.rows_per_sequence
         return [
-            to_micro_batch(batch, start, self.micro_batch, self._world.device) for start in range(0, rows, self.micro_batch)
+            to_micro_batch(batch, start * each, self.micro_batch * each, self._world.device, rows_per_sequence=each)
+            for start in range(0, rows, self.micro_batch)
         ]
 
 
-def to_micro_batch(batch: Batch, start: int, count: int, device: torch.device) -> MicroBatch:
-    """Rows start..start+count of a loader's batch on the device."""
+def to_micro_batch(batch: Batch, start: int, count: int, device: torch.device, *, rows_per_sequence: int = 1) -> MicroBatch:
+    """Rows start..start+count of a loader's batch on the device, no wider than the longest of them needs."""
     rows = slice(start, start + count)
+    lengths = None if batch.lengths is None else batch.lengths[rows]
+    width = batch.tokens.shape[1]
+    if lengths is not None and batch.document_ids is None:
+        width = min(width, max(8, -(-int(lengths.max(initial=1)) // 8) * 8))
 
     def tensor(array: np.ndarray | None) -> Tensor | None:
-        return None if array is None else torch.from_numpy(np.ascontiguousarray(array[rows])).to(device, non_blocking=True)
+        if array is None:
+            return None
+        piece = array[rows] if array.ndim == 1 else array[rows, :width]
+        return torch.from_numpy(np.ascontiguousarray(piece)).to(device, non_blocking=True)
 
     tokens, targets = tensor(batch.tokens), tensor(batch.targets)
     assert tokens is not None
     assert targets is not None
+    valid = int((batch.targets[rows] >= 0).sum())
     return MicroBatch(
         tokens=tokens,
         targets=targets,
-        valid=int((batch.targets[rows] >= 0).sum()),
+        valid=valid if rows_per_sequence == 1 else tokens.shape[0] // rows_per_sequence,
+        read=valid if lengths is None else int(lengths.sum()),
         document_ids=tensor(batch.document_ids),
         position_ids=tensor(batch.position_ids),
+        reference=tensor(batch.reference),
     )

@@ -1,6 +1,7 @@
 """Checkpoints that are whole or not there.
 
     checkpoints/step-00001000/   model.safetensors config.json generation_config.json tokenizer...   a Hugging Face folder
+                                 (or adapter_model.safetensors adapter_config.json base.json: a peft adapter)
                                  state/          optimizer (torch.distributed.checkpoint), by parameter name
                                  trainer.json    step, position in the data, guard, loss scale, best evaluation
                                  rng.safetensors random generators of every process
@@ -24,10 +25,9 @@ import torch
 
 from tuitrain.errors import CheckpointError
 from tuitrain.files import fsync_dir, read_json, write_json
-from tuitrain.model.decoder import Decoder
-from tuitrain.model.hf import load_weights, save_model
 from tuitrain.trainer.manifest import problem_with, write_manifest
 from tuitrain.trainer.optim import Optimizers
+from tuitrain.trainer.weights import Weights
 
 _PREFIX = "step-"
 _SPARE_BYTES = 64 << 20
@@ -78,24 +78,21 @@ class Checkpoints:
     def save(
         self,
         step: int,
-        model: Decoder,
+        weights: Weights,
         optimizers: Optimizers,
         trainer_state: dict[str, Any],
         rng_states: list[dict[str, torch.Tensor]],
         *,
-        eos_id: int,
-        save_tokenizer: Callable[[Path], None],
         best_step: int | None,
     ) -> Saved:
         """Write the checkpoint of `step`. Any failure leaves the others untouched, and the staged pieces are removed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._make_room(model, optimizers)
+        self._make_room(weights, optimizers)
         stage = self.folder / f".staging-{_PREFIX}{step:08d}"
         shutil.rmtree(stage, ignore_errors=True)
         try:
             stage.mkdir()
-            save_model(model, stage, eos_id=eos_id)
-            save_tokenizer(stage)
+            weights.write(stage)
             _save_optimizer(optimizers, stage / "state")
             _save_rng(rng_states, stage / "rng.safetensors")
             write_json(stage / "trainer.json", trainer_state)
@@ -107,10 +104,10 @@ class Checkpoints:
         self.good.add(step)
         return Saved(path=self.path(step), bytes=size, removed=self._retire(best_step))
 
-    def load(self, step: int, model: Decoder, optimizers: Optimizers) -> dict[str, Any]:
+    def load(self, step: int, weights: Weights, optimizers: Optimizers) -> dict[str, Any]:
         """Restore weights and optimizer of a verified checkpoint, in place. Returns the trainer state."""
         folder = self.path(step)
-        load_weights(model, folder)
+        weights.read(folder)
         _load_optimizer(optimizers, folder / "state")
         state = read_json(folder / "trainer.json")
         if not isinstance(state, dict):
@@ -134,8 +131,8 @@ class Checkpoints:
                 if each.name.startswith((".staging-", ".replaced-")):
                     shutil.rmtree(each, ignore_errors=True)
 
-    def _make_room(self, model: Decoder, optimizers: Optimizers) -> None:
-        need = estimate_bytes(model, optimizers) + _SPARE_BYTES
+    def _make_room(self, weights: Weights, optimizers: Optimizers) -> None:
+        need = estimate_bytes(weights, optimizers) + _SPARE_BYTES
         free = shutil.disk_usage(self.folder).free
         if free < need:
             raise OSError(errno.ENOSPC, f"a checkpoint needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free")
@@ -161,9 +158,8 @@ class Checkpoints:
         return removed
 
 
-def estimate_bytes(model: Decoder, optimizers: Optimizers) -> int:
+def estimate_bytes(weights: Weights, optimizers: Optimizers) -> int:
     """Bytes a checkpoint will take: weights, and the optimizer state there is."""
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     state = sum(
         value.numel() * value.element_size()
         for optimizer in optimizers.all
@@ -171,7 +167,7 @@ def estimate_bytes(model: Decoder, optimizers: Optimizers) -> int:
         for value in entry.values()
         if isinstance(value, torch.Tensor)
     )
-    return weights + state
+    return weights.num_bytes() + state
 
 
 def _save_optimizer(optimizers: Optimizers, folder: Path) -> None:

@@ -52,15 +52,14 @@ class Judge:
     def sample(self) -> None:
         """Continue the configured prompts. Only the main process does; the others wait at their next sum."""
         setup, state, config = self._setup, self._state, self._setup.resolved.config
-        prompts = config.eval.prompts
+        prompts = setup.language.prompts
         if not setup.world.is_main or not config.eval.sample_tokens or not prompts:
             return
         setup.telemetry.phase("sample")
         start = time.perf_counter()
         made = continue_prompts(
             setup.decoder,
-            setup.data.tokenizer,
-            prompts,
+            setup.language,
             max_tokens=config.eval.sample_tokens,
             temperature=config.eval.temperature,
             seed=config.run.seed + state.position.step,
@@ -68,4 +67,4 @@ class Judge:
         sample_s = time.perf_counter() - start
         state.position.train_s += sample_s
         for index, (prompt, (text, tokens)) in enumerate(zip(prompts, made, strict=True)):
-            setup.telemetry.emit("sample", index=index, prompt=prompt, text=text, tokens=tokens, sample_s=sample_s)
+            setup.telemetry.emit("sample", index=index, prompt=prompt.shown, text=text, tokens=tokens, sample_s=sample_s)

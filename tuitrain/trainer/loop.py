@@ -78,7 +78,7 @@ class Trainer:
             setup.optimizers,
             mine,
             setup.world,
-            expected_tokens=setup.sequences_per_step * setup.seq_len,
+            expected_targets=setup.targets_per_step,
             clip_norm=setup.resolved.config.optim.clip_norm,
             guard=self.state.guard,
             scaler=self.state.scaler,
@@ -115,6 +115,7 @@ class Trainer:
             memory_bytes=setup.meter.read(),
             peak_bytes=setup.meter.peak_bytes,
             epoch=setup.loader.epoch_of(self.position.next_sequence),
+            **({} if result.valid == result.tokens else {"targets": result.valid}),
             **({"loss_scale": scaler.scale} if scaler.enabled else {}),
             **({} if (power_w := setup.power.read_w()) is None else {"power_w": power_w}),
         )

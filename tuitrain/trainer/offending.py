@@ -21,7 +21,7 @@ def save_offending_batch(setup: Setup, first_sequence: int, step: int, trip: Tri
     value = trip.value if math.isfinite(trip.value) else str(trip.value)
     lines = [json.dumps({"step": step, "reason": trip.reason, "value": value, "first_sequence": first_sequence})]
     lines += [
-        json.dumps({"sequence": first_sequence + row, "text": setup.data.tokenizer.decode(tokens.tolist())})
+        json.dumps({"sequence": first_sequence + row, "text": setup.language.decode(tokens.tolist())})
         for row, tokens in enumerate(batch.tokens)
     ]
     try:

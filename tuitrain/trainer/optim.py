@@ -1,9 +1,11 @@
 """From configuration to optimizers: who moves which parameters, at what rate.
 
-muon   matrices of the layers by Muon; embedding, head and gains by AdamW
-adamw  everything by AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101); decay on matrices only
+muon              matrices of the layers by Muon; embedding, head and gains by AdamW (our own decoder alone)
+adamw             everything by AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101); decay on matrices only
+adamw-8bit        the same with moments in 8 bits (Dettmers et al. 2021, arXiv:2110.02861), by bitsandbytes
+paged-adamw(-8bit)  moments that CUDA moves to the host's memory when the device's is short (QLoRA, arXiv:2305.14314)
 
-The rates of the groups keep fixed ratios to the peak rate through the schedule.
+The rates of the groups keep fixed ratios to the peak rate through the schedule. Only what is to be trained is moved.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tuitrain.config.schema import OptimSection
+from tuitrain.errors import EnvironmentError_, UsageError
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.init import parameter_roles
 from tuitrain.trainer.muon import Muon
@@ -23,34 +26,17 @@ from tuitrain.trainer.muon import Muon
 class Optimizers:
     """The optimizers of a model, moved together."""
 
-    def __init__(self, model: Decoder, config: OptimSection, *, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, config: OptimSection, *, device: torch.device) -> None:
         assert config.lr != "auto", "resolve fills optim.lr in"
         assert config.weight_decay != "auto", "resolve fills optim.weight_decay in"
         self.model = model
-        roles = {role: [parameter for _, parameter in pairs] for role, pairs in parameter_roles(model).items()}
-        decay = config.weight_decay
+        self.all: list[torch.optim.Optimizer] = []
         if config.kind == "muon":
-            assert config.matrix_lr != "auto", "resolve fills optim.matrix_lr in"
-            assert config.embedding_lr != "auto", "resolve fills optim.embedding_lr in"
-            low = device.type == "cuda" or _cpu_has_bf16()
-            matrices = Muon(
-                roles["matrix"], lr=config.matrix_lr, momentum=config.momentum, weight_decay=decay, low_precision=low
-            )
-            groups = [
-                {"params": roles["embedding"], "lr": config.embedding_lr, "weight_decay": 0.0},
-                {"params": roles["head"], "lr": config.lr, "weight_decay": 0.0},
-                {"params": roles["vector"], "lr": config.lr, "weight_decay": 0.0},
-            ]
-        else:
-            matrices = None
-            groups = [
-                {"params": roles["matrix"] + roles["head"], "lr": config.lr, "weight_decay": decay},
-                {"params": roles["embedding"], "lr": config.lr, "weight_decay": decay if model.shape.tie_embeddings else 0.0},
-                {"params": roles["vector"], "lr": config.lr, "weight_decay": 0.0},
-            ]
-        groups = [group for group in groups if group["params"]]
-        adamw = torch.optim.AdamW(groups, betas=(config.beta1, config.beta2), eps=config.eps, fused=True)
-        self.all: list[torch.optim.Optimizer] = [adamw] if matrices is None else [matrices, adamw]
+            if not isinstance(model, Decoder):
+                raise UsageError("optim.kind='muon' moves the matrices of our own decoder", "optim.kind=adamw")
+            self.all.append(_muon(model, config, device))
+        groups = [group for group in _groups(model, config) if group["params"]]
+        self.all.append(_adamw(groups, config, device))
         self._peak_lrs = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in self.all]
 
     def set_lr(self, multiplier: float) -> float:
@@ -91,6 +77,61 @@ class Optimizers:
         from torch.distributed.checkpoint.state_dict import set_optimizer_state_dict
 
         set_optimizer_state_dict(self.model, self.all, state)
+
+
+def _muon(model: Decoder, config: OptimSection, device: torch.device) -> Muon:
+    assert config.matrix_lr != "auto", "resolve fills optim.matrix_lr in"
+    assert config.weight_decay != "auto", "resolve fills optim.weight_decay in"
+    matrices = [parameter for _, parameter in parameter_roles(model)["matrix"]]
+    low = device.type == "cuda" or _cpu_has_bf16()
+    return Muon(matrices, lr=config.matrix_lr, momentum=config.momentum, weight_decay=config.weight_decay, low_precision=low)
+
+
+def _groups(model: nn.Module, config: OptimSection) -> list[dict[str, Any]]:
+    """Parameters for AdamW with their rates and decays."""
+    decay = config.weight_decay
+    if not isinstance(model, Decoder):
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return [
+            {"params": [each for each in trained if each.ndim >= 2], "lr": config.lr, "weight_decay": decay},
+            {"params": [each for each in trained if each.ndim < 2], "lr": config.lr, "weight_decay": 0.0},
+        ]
+    roles = {role: [parameter for _, parameter in pairs] for role, pairs in parameter_roles(model).items()}
+    if config.kind == "muon":
+        assert config.embedding_lr != "auto", "resolve fills optim.embedding_lr in"
+        return [
+            {"params": roles["embedding"], "lr": config.embedding_lr, "weight_decay": 0.0},
+            {"params": roles["head"], "lr": config.lr, "weight_decay": 0.0},
+            {"params": roles["vector"], "lr": config.lr, "weight_decay": 0.0},
+        ]
+    return [
+        {"params": roles["matrix"] + roles["head"], "lr": config.lr, "weight_decay": decay},
+        {"params": roles["embedding"], "lr": config.lr, "weight_decay": decay if model.shape.tie_embeddings else 0.0},
+        {"params": roles["vector"], "lr": config.lr, "weight_decay": 0.0},
+    ]
+
+
+def _adamw(groups: list[dict[str, Any]], config: OptimSection, device: torch.device) -> torch.optim.Optimizer:
+    betas = (config.beta1, config.beta2)
+    if config.kind in ("adamw", "muon"):
+        return torch.optim.AdamW(groups, betas=betas, eps=config.eps, fused=True)
+    from tuitrain.model.quantise import require_bitsandbytes
+
+    require_bitsandbytes()
+    import bitsandbytes
+
+    if config.kind.startswith("paged") and device.type != "cuda":
+        raise EnvironmentError_(
+            f"optim.kind={config.kind!r} pages between a CUDA device and its host, and this run is on {device.type}",
+            "optim.kind=adamw, or adamw-8bit",
+        )
+    kinds = {
+        "adamw-8bit": bitsandbytes.optim.AdamW8bit,
+        "paged-adamw": bitsandbytes.optim.PagedAdamW32bit,
+        "paged-adamw-8bit": bitsandbytes.optim.PagedAdamW8bit,
+    }
+    optimizer: torch.optim.Optimizer = kinds[config.kind](groups, betas=betas, eps=config.eps)
+    return optimizer
 
 
 def _cpu_has_bf16() -> bool:

@@ -21,6 +21,7 @@ from tuitrain.trainer import compile as compilation
 from tuitrain.trainer.batches import GlobalBatches
 from tuitrain.trainer.checkpoint import estimate_bytes
 from tuitrain.trainer.evaluate import evaluate
+from tuitrain.trainer.guards import StepGuard
 from tuitrain.trainer.scaler import LossScaler
 from tuitrain.trainer.setup import Setup
 from tuitrain.trainer.step import StepResult, train_step
@@ -49,6 +50,7 @@ def probe(setup: Setup) -> Probed:
     """Settle micro-batch and compilation, measure a step. DoesNotFitError when not even one sequence fits."""
     telemetry = setup.telemetry
     telemetry.phase("probe", "one sequence")
+    setup.before_probe()
     micro_batch = _fitting_micro_batch(setup)
     step_s = _measure(setup, micro_batch)
     compiled = _try_compiling(setup, micro_batch, step_s)
@@ -65,9 +67,9 @@ def probe(setup: Setup) -> Probed:
         step_s=setup.world.max(step_s),
         eval_tokens_per_s=-setup.world.max(-eval_tokens_per_s),
         peak_bytes=setup.meter.peak_bytes,
-        checkpoint_bytes=estimate_bytes(setup.decoder, setup.optimizers),
+        checkpoint_bytes=estimate_bytes(setup.weights, setup.optimizers),
     )
-    setup.fresh_weights()
+    setup.after_probe()
     return result
 
 
@@ -155,9 +157,12 @@ def _one_step(setup: Setup, micro_batch: int, *, at_most: int, first_sequence: i
         setup.optimizers,
         mine,
         setup.world,
-        expected_tokens=len(mine) * micro_batch * setup.seq_len * setup.world.size,
+        expected_targets=max(
+            1, setup.targets_per_step * len(mine) * micro_batch * setup.world.size // setup.sequences_per_step
+        ),
         clip_norm=config.optim.clip_norm,
-        guard=None,
+        # Weights that cannot be made again must not meet a gradient that is no number, even at rate 0.
+        guard=None if setup.reset_weights else StepGuard(sigma=1e9, window=8),
         scaler=LossScaler(enabled=setup.recipe.scaled_loss),
     )
     return result, len(mine)
@@ -199,7 +204,7 @@ def _try_compiling(setup: Setup, micro_batch: int, eager_s: float) -> float | No
     wanted = setup.resolved.config.train.compile
     if wanted == "off":
         return None
-    why_not = compiler.unavailable(setup.world.device.type)
+    why_not = compiler.unavailable(setup.world.device.type) if setup.compiles else "models of transformers are run as they are"
     expected_s = _expected_s(setup, eager_s)
     if why_not is None and wanted == "auto" and expected_s < compiler.WORTH_FROM_S:
         why_not = f"about {expected_s:.0f} s of training do not earn the compile time back"
@@ -255,6 +260,5 @@ def planned_steps(setup: Setup) -> int | None:
         return train.steps
     if train.tokens is not None:
         return max(1, round(train.tokens / (per_step * setup.seq_len)))
-    if train.epochs is not None:
-        return max(1, round(train.epochs * setup.data.train_tokens / (per_step * setup.seq_len)))
-    return None if train.minutes is not None else max(1, round(setup.data.train_tokens / (per_step * setup.seq_len)))
+    steps = max(1, round((train.epochs or 1.0) * setup.loader.sequences_per_epoch / per_step))
+    return None if train.minutes is not None else steps

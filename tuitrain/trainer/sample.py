@@ -6,42 +6,41 @@ seeded by run and step: sampling never changes the training that follows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from tuitrain.data import Tokenizer
-from tuitrain.model.decoder import Decoder
+from tuitrain.trainer.evaluate import evaluating
+from tuitrain.trainer.setup import Language
 
 
 @torch.no_grad()
 def continue_prompts(
-    model: Decoder, tokenizer: Tokenizer, prompts: Sequence[str], *, max_tokens: int, temperature: float, seed: int
+    model: Any, language: Language, *, max_tokens: int, temperature: float, seed: int
 ) -> list[tuple[str, int]]:
-    """(continuation, tokens made) of each prompt. A row stops at the end of a document; temperature 0 takes the likeliest
-    token."""
-    device, context = model.lm_head.weight.device, model.shape.max_seq_len
+    """(continuation, tokens made) of each prompt. A row stops where a document or an answer ends; temperature 0 takes the
+    likeliest token."""
+    device, context, pad_id = model.device, model.context, language.pad_id
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    # Pretraining saw the end-of-document token before every document, so a prompt starts with it too.
-    rows = [[tokenizer.eos_id, *tokenizer.encode(prompt)] for prompt in prompts]
+    rows = [list(prompt.ids) for prompt in language.prompts]
     starts, open_rows = [len(row) for row in rows], set(range(len(rows)))
-    with torch.compiler.set_stance("force_eager"):  # every length would be compiled anew
+    with torch.compiler.set_stance("force_eager"), evaluating(model):  # every length would be compiled anew
         for _ in range(max_tokens):
             if not open_rows:
                 break
             windows = [row[-context:] for row in rows]
             longest = max(map(len, windows))
-            tokens = torch.tensor([window + [tokenizer.eos_id] * (longest - len(window)) for window in windows], device=device)
+            tokens = torch.tensor([window + [pad_id] * (longest - len(window)) for window in windows], device=device)
             last = torch.tensor([len(window) - 1 for window in windows], device=device)
             # Attention is causal: what is padded on the right changes nothing to the left.
             hidden_RD = model.hidden(tokens)[torch.arange(len(rows), device=device), last]
             for row, following in enumerate(_draw(model.logits(hidden_RD).cpu(), temperature, generator)):
                 if row in open_rows:
-                    if following == tokenizer.eos_id:
+                    if following in language.end_ids:
                         open_rows.discard(row)
                     else:
                         rows[row].append(following)
-    return [(tokenizer.decode(row[start:]), len(row) - start) for row, start in zip(rows, starts, strict=True)]
+    return [(language.decode(row[start:]), len(row) - start) for row, start in zip(rows, starts, strict=True)]
 
 
 def _draw(logits_RV: torch.Tensor, temperature: float, generator: torch.Generator) -> list[int]:

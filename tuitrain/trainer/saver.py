@@ -28,7 +28,7 @@ class Saver:
     def restore(self, step: int) -> None:
         """Weights, optimizer, statistics, position and random generators of a verified checkpoint."""
         setup = self._setup
-        raw = setup.checkpoints.load(step, setup.decoder, setup.optimizers)
+        raw = setup.checkpoints.load(step, setup.weights, setup.optimizers)
         self._state.load(raw)
         if raw["data_hash"] != setup.data.content_hash:
             setup.telemetry.warn(
@@ -53,17 +53,14 @@ class Saver:
         setup, position = self._setup, self._state.position
         start = time.perf_counter()
         path = setup.checkpoints.path(position.step).relative_to(setup.run_dir).as_posix()
-        tokenizer = setup.data.tokenizer
         state = self._state.to_dict() | {"data_hash": setup.data.content_hash, "world_size": setup.world.size}
         try:
             saved = setup.checkpoints.save(
                 position.step,
-                setup.decoder,
+                setup.weights,
                 setup.optimizers,
                 state,
                 rng,  # type: ignore[arg-type]
-                eos_id=tokenizer.eos_id,
-                save_tokenizer=tokenizer.save,
                 best_step=position.best_step,
             )
         except Exception as error:  # any storage failure of any library: the run and the previous checkpoint must survive it

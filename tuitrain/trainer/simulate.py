@@ -131,7 +131,7 @@ def _trace(request: Request, mesh: DeviceMesh | None) -> dict[str, Moment]:
                 optimizers,
                 batches,
                 world,
-                expected_tokens=rows * request.grad_accum * request.ranks,
+                expected_targets=rows * request.grad_accum * request.ranks,
                 clip_norm=1.0,
                 guard=StepGuard(sigma=6.0, window=128),
                 scaler=LossScaler(enabled=kind.scaled_loss),

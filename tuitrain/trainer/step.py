@@ -2,7 +2,7 @@
 
 The loss of a step is the sum over its valid tokens divided by their number, over all micro-batches and processes (transformers
 #34191, torchtune #1875, torchtitan #2206 divided by something else). Each micro-batch is scaled by a constant, the expected
-number of tokens per process, so that 16-bit gradients keep a sane size; the exact count corrects them once it is known.
+number of targets per process, so that 16-bit gradients keep a sane size; the exact count corrects them once it is known.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class StepResult:
     grad_norm: float
     """Global norm before clipping; NaN when a gradient is not finite."""
     tokens: int
-    """Valid tokens of the global batch."""
+    """Tokens of the global batch the model has read."""
+    valid: int
+    """What the loss was divided by: those of them that are targets, or pairs."""
     signals: list[float]
     """Sums over processes of what the caller passed in."""
     trip: Trip | None = None
@@ -39,18 +41,18 @@ class StepResult:
 
 
 def forward_backward(module: nn.Module, batches: Sequence[MicroBatch], *, scale: float) -> tuple[float, int]:
-    """Gradients of scale * (sum of losses), added up over the micro-batches. Returns (sum of losses, valid tokens) of this
+    """Gradients of scale * (sum of losses), added up over the micro-batches. Returns (sum of losses, valid targets) of this
     process."""
     total = torch.zeros((), dtype=torch.float32, device=batches[0].tokens.device)
     for index, batch in enumerate(batches):
         last = index == len(batches) - 1
         with torch.enable_grad():
             if last:
-                loss = module(batch.tokens, batch.targets, batch.document_ids, batch.position_ids)
+                loss = module(*batch.inputs())
                 (loss * scale).backward()
             else:
                 with without_sync(module):
-                    loss = module(batch.tokens, batch.targets, batch.document_ids, batch.position_ids)
+                    loss = module(*batch.inputs())
                     (loss * scale).backward()
         total += loss.detach()
     return float(total), sum(batch.valid for batch in batches)
@@ -62,23 +64,24 @@ def train_step(
     batches: Sequence[MicroBatch],
     world: World,
     *,
-    expected_tokens: int,
+    expected_targets: int,
     clip_norm: float | None,
     guard: StepGuard | None,
     scaler: LossScaler,
     signals: Sequence[float] = (),
 ) -> StepResult:
-    """One step over the global batch, of which `batches` is this process's part and `expected_tokens` its size.
+    """One step over the global batch, of which `batches` is this process's part and `expected_targets` its size.
 
     The weights change only when loss and gradients are finite and no spike; gradients are always gone afterwards.
     """
-    per_process = expected_tokens / world.size
+    per_process = expected_targets / world.size
     loss_sum, valid = forward_backward(module, batches, scale=scaler.scale / per_process)
-    sums = world.sum([loss_sum, float(valid), *signals])
+    read = sum(batch.read or batch.valid for batch in batches)
+    sums = world.sum([loss_sum, float(valid), float(read), *signals])
     global_loss, global_valid = sums[0] / max(1.0, sums[1]), sums[1]
     gradients = optimizers.gradients()
     # Averaged over processes by DDP and scaled by 1/per_process above: what is left is expected over true count.
-    correction = expected_tokens / max(1.0, global_valid) / scaler.scale
+    correction = expected_targets / max(1.0, global_valid) / scaler.scale
     norm = float(torch.nn.utils.get_total_norm(gradients)) * correction if gradients else 0.0
     overflowed = scaler.enabled and math.isfinite(global_loss) and not math.isfinite(norm)
     trip = guard.judge(global_loss, norm) if guard and not overflowed else None
@@ -92,5 +95,11 @@ def train_step(
         scaler.went_well()
     optimizers.zero_grad()
     return StepResult(
-        loss=global_loss, grad_norm=norm, tokens=int(global_valid), signals=sums[2:], trip=trip, overflowed=overflowed
+        loss=global_loss,
+        grad_norm=norm,
+        tokens=int(sums[2]),
+        valid=int(global_valid),
+        signals=sums[3:],
+        trip=trip,
+        overflowed=overflowed,
     )

@@ -23,6 +23,7 @@ from tuitrain_planners.hf_config.rms_norm import (
     gemma3_text,
     llama,
     mistral,
+    nanochat,
     olmo2,
     phi3,
     qwen2,
@@ -34,7 +35,7 @@ from tuitrain_planners.shapes import ModelShape
 _READERS: Final[dict[str, Callable[[Reading], ModelShape]]] = {
     "bloom": bloom, "deepseek_v3": deepseek_v3, "falcon": falcon, "gemma": gemma, "gemma2": gemma2, "gemma3": gemma3,
     "gemma3_text": gemma3_text, "gpt2": gpt2, "gpt_neox": gpt_neox, "gptj": gptj, "llama": llama, "mistral": mistral,
-    "mixtral": mixtral, "mpt": mpt, "olmo2": olmo2, "opt": opt, "phi": phi, "phi3": phi3, "qwen2": qwen2,
+    "mixtral": mixtral, "mpt": mpt, "nanochat": nanochat, "olmo2": olmo2, "opt": opt, "phi": phi, "phi3": phi3, "qwen2": qwen2,
     "qwen2_moe": qwen2_moe, "qwen3": qwen3, "qwen3_moe": qwen3_moe, "smollm3": smollm3,
 }  # fmt: skip
 KNOWN: Final = tuple(_READERS)

@@ -39,6 +39,13 @@ def qwen3(config: Reading) -> ModelShape:
     return build(config, "qwen3", default_head_dim=128, attention_bias=bias, window=_upper_window(config))
 
 
+def nanochat(config: Reading) -> ModelShape:
+    """nanochat: norms without weights, squared ReLU in two matrices."""
+    refuse_biases(config, "nanochat")
+    config.ignore("final_logit_softcapping")
+    return build(config, "nanochat")
+
+
 def olmo2(config: Reading) -> ModelShape:
     """olmo2: norms behind the blocks, and over all queries and keys together."""
     return build(config, "olmo2", attention_bias=_bias(config, "attention_bias"))

@@ -53,7 +53,7 @@ def real_peak(request: Request) -> int:
         for _ in range(2):
             train_step(
                 loss, optimizers, batches, World(rank=0, size=1, device=device), clip_norm=1.0, guard=None,
-                expected_tokens=tokens.numel() * request.grad_accum, scaler=LossScaler(enabled=kind.scaled_loss),
+                expected_targets=tokens.numel() * request.grad_accum, scaler=LossScaler(enabled=kind.scaled_loss),
             )  # fmt: skip
 
     return peak_live_bytes(run)

@@ -1,0 +1,132 @@
+"""What of a model is written into a checkpoint, and how it comes back: all weights, or an adapter alone.
+
+Whatever it is, the folder is one others open: a Hugging Face model, or a peft adapter beside the name and hash of its base. The
+tokenizer and the chat template that were trained with lie in it too, so that serving sends what training saw.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from tuitrain.files import read_json, write_json
+from tuitrain.model.adapters import load_adapter_weights, save_adapter
+from tuitrain.model.decoder import Decoder
+from tuitrain.model.hf import load_weights, save_model
+from tuitrain.model.pretrained import Pretrained
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+    "tokenizer.model", "chat_template.jinja",
+)  # fmt: skip
+
+
+class Weights(Protocol):
+    """The trained part of a model, as a checkpoint keeps it."""
+
+    def write(self, folder: Path) -> None:
+        """Into an existing folder, tokenizer included."""
+
+    def read(self, folder: Path) -> None:
+        """Back, in place."""
+
+    def num_bytes(self) -> int:
+        """Bytes it will take on the disk."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NativeWeights:
+    """Our own decoder."""
+
+    decoder: Decoder
+    eos_id: int | None
+    save_tokenizer: Callable[[Path], None]
+
+    def write(self, folder: Path) -> None:
+        """config.json, generation_config.json, model.safetensors, tokenizer."""
+        save_model(self.decoder, folder, eos_id=self.eos_id)
+        self.save_tokenizer(folder)
+
+    def read(self, folder: Path) -> None:
+        """Names and shapes must match exactly."""
+        load_weights(self.decoder, folder)
+
+    def num_bytes(self) -> int:
+        """All of them; tied matrices once."""
+        return _bytes(self.decoder)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainedWeights:
+    """All weights of a transformers model."""
+
+    model: Pretrained
+    save_tokenizer: Callable[[Path], None]
+
+    def write(self, folder: Path) -> None:
+        """As transformers lays it out."""
+        self.model.lm.save_pretrained(folder)
+        self.save_tokenizer(folder)
+
+    def read(self, folder: Path) -> None:
+        """Through transformers, which knows how a family's weights are laid out; then copied in place."""
+        from transformers import AutoModelForCausalLM
+
+        lm = self.model.lm
+        saved = AutoModelForCausalLM.from_pretrained(folder, dtype=lm.dtype, use_safetensors=True, trust_remote_code=False)
+        with torch.no_grad():
+            for (name, mine), (other, theirs) in zip(lm.named_parameters(), saved.named_parameters(), strict=True):
+                assert name == other, f"{name} is not {other}"
+                mine.copy_(theirs)
+
+    def num_bytes(self) -> int:
+        """All of them; tied matrices once."""
+        return _bytes(self.model.lm)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterWeights:
+    """An adapter; its base stays where it is."""
+
+    model: Pretrained
+    base: dict[str, Any]
+    save_tokenizer: Callable[[Path], None]
+
+    def write(self, folder: Path) -> None:
+        """peft's two files, base.json, tokenizer."""
+        save_adapter(self.model.adapted, folder, self.base)
+        self.save_tokenizer(folder)
+
+    def read(self, folder: Path) -> None:
+        """The adapter alone."""
+        load_adapter_weights(self.model.adapted, folder)
+
+    def num_bytes(self) -> int:
+        """The adapter alone."""
+        return sum(each.numel() * each.element_size() for each in self.model.parameters() if each.requires_grad)
+
+
+def copy_tokenizer(source: Path, folder: Path, *, chat_template: str | None, end_ids: frozenset[int]) -> None:
+    """A base's tokenizer beside what was trained, with the template that was trained with."""
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if chat_template is not None:
+        (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
+        config = read_json(folder / "tokenizer_config.json")
+        if isinstance(config, dict) and config.pop("chat_template", None) is not None:
+            write_json(folder / "tokenizer_config.json", config)
+    generation = read_json(folder / "generation_config.json") or read_json(source / "generation_config.json") or {}
+    if end_ids:
+        ends = sorted(end_ids)
+        write_json(folder / "generation_config.json", generation | {"eos_token_id": ends if len(ends) > 1 else ends[0]})
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
