@@ -47,13 +47,20 @@ def linear_cross_entropy(
     `weight_VD` may be fp32 under 16-bit `hidden_ND`: it is cast once per call and its gradient is summed in fp32.
     `compiled` runs the chunk through torch.compile, which fuses its passes over the logits.
     """
+    if not torch.is_grad_enabled():  # needs_input_grad does not know of no_grad: an evaluation would make both gradients
+        hidden_ND, weight_VD = hidden_ND.detach(), weight_VD.detach()
     valid = targets_N != IGNORE
     if not bool(valid.all()):
         rows = valid.nonzero().squeeze(1)
         hidden_ND, targets_N = hidden_ND.index_select(0, rows), targets_N.index_select(0, rows)
-    rows_per_chunk = chunk_rows or max(64, CHUNK_BYTES // (4 * weight_VD.shape[0]))
-    result: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N, softcap, rows_per_chunk, compiled)  # type: ignore[no-untyped-call]
+    chunk_rows = chunk_rows or rows_per_chunk(weight_VD.shape[0])
+    result: Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, targets_N, softcap, chunk_rows, compiled)  # type: ignore[no-untyped-call]
     return result
+
+
+def rows_per_chunk(vocab: int) -> int:
+    """Rows whose fp32 logits fill a chunk; at least 64, below which the product is slow."""
+    return max(64, CHUNK_BYTES // (4 * vocab))
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -73,7 +80,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden_ND) if need_hidden else None
         grad_weight = torch.zeros(weight_VD.shape, dtype=torch.float32, device=weight_VD.device) if need_weight else None
         with_grad = need_hidden or need_weight
-        chunk = _compiled_chunk() if compiled else _chunk
+        chunk = compiled_chunk_loss() if compiled else chunk_loss
         for start in range(0, hidden_ND.shape[0], chunk_rows):
             rows = slice(start, start + chunk_rows)
             hidden_nD, targets_n = hidden_ND[rows], targets_N[rows]
@@ -82,7 +89,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if grad_hidden is not None:
                 torch.mm(grad_logits_nV, weight, out=grad_hidden[rows])
             if grad_weight is not None:
-                _add_outer(grad_weight, grad_logits_nV, hidden_nD)
+                add_outer(grad_weight, grad_logits_nV, hidden_nD)
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight_VD.dtype
         return loss
@@ -97,7 +104,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden, grad_weight, None, None, None, None
 
 
-def _add_outer(total_VD: Tensor, grad_nV: Tensor, hidden_nD: Tensor) -> None:
+def add_outer(total_VD: Tensor, grad_nV: Tensor, hidden_nD: Tensor) -> None:
     """total += grad.T @ hidden, the sum in the precision of `total`."""
     if grad_nV.dtype == total_VD.dtype:
         total_VD.addmm_(grad_nV.t(), hidden_nD)
@@ -105,7 +112,7 @@ def _add_outer(total_VD: Tensor, grad_nV: Tensor, hidden_nD: Tensor) -> None:
         total_VD += grad_nV.t() @ hidden_nD
 
 
-def _chunk(logits_nV: Tensor, targets_n: Tensor, softcap: float | None, with_grad: bool) -> tuple[Tensor, Tensor]:
+def chunk_loss(logits_nV: Tensor, targets_n: Tensor, softcap: float | None, with_grad: bool) -> tuple[Tensor, Tensor]:
     """Loss of each row and, when asked, the gradient of their sum by the logits (in the logits' dtype)."""
     capped_nV = logits_nV.float()
     if softcap is not None:
@@ -124,5 +131,5 @@ def _chunk(logits_nV: Tensor, targets_n: Tensor, softcap: float | None, with_gra
 
 
 @functools.cache
-def _compiled_chunk() -> Callable[[Tensor, Tensor, float | None, bool], tuple[Tensor, Tensor]]:
-    return torch.compile(_chunk, dynamic=False)
+def compiled_chunk_loss() -> Callable[[Tensor, Tensor, float | None, bool], tuple[Tensor, Tensor]]:
+    return torch.compile(chunk_loss, dynamic=False)

@@ -27,7 +27,7 @@ DEFAULT_RELIABILITY: Final = Reliability()
 ONE_DEVICE: Final = Mesh()
 ATTENTION: Final = ("flash", "naive")
 OFFLOADS: Final = ("none", "optimizer", "all")
-REFERENCES: Final = ("none", "adapter-off", "copy")
+REFERENCES: Final = ("none", "adapter-off", "copy", "cached")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class PlanRequest:
     adapter: Adapter | None = None
     """LoRA or QLoRA beside a frozen model; None: every weight is trained."""
     reference: str = "none"
-    """DPO's reference model: none | adapter-off (the same frozen weights) | copy (a second model)."""
+    """DPO's reference model: none | adapter-off (the same frozen weights) | copy (a second model) | cached (ran before)."""
     framework: str = "tuitrain"
     """A key of `framework.FRAMEWORKS`: whose software lays the step out."""
     precision: str = "bf16-mixed"

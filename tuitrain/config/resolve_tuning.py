@@ -2,15 +2,16 @@
 
 Rates: full fine-tuning takes 2e-5 at width 4096 (Llama 2, Touvron et al. 2023, arXiv:2307.09288, section 3.1), more for
 narrower models as 1/sqrt(width); an adapter takes ten times that, whatever its rank (Schulman et al. 2025, "LoRA Without
-Regret", thinkingmachines.ai/blog/lora); preference tuning a fortieth (Rafailov et al. 2023, arXiv:2305.18290, appendix B).
+Regret", thinkingmachines.ai/blog/lora); preference tuning a share that depends on its loss (`config.preference`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from tuitrain.config.preference import METHODS
 from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import SourceSection
 from tuitrain.errors import ConfigError, Problem
@@ -23,7 +24,6 @@ FULL_LR: Final = 2e-5
 FULL_LR_WIDTH: Final = 4096
 MOST_FULL_LR: Final = 1e-4
 ADAPTER_LR_FACTOR: Final = 10.0
-PREFERENCE_LR_FACTOR: Final = 1 / 40
 MIDTRAIN_LR_FACTOR: Final = 5.0
 SEQ_LEN = {"cpu": 1024, "cuda": 2048}
 EXAMPLES_PER_STEP: Final = 16
@@ -39,7 +39,7 @@ def resolve_tuning(resolved: Resolved, machine: Machine, say: Callable[[str], No
     assert model.base is not None, "only runs from a base come here"
     base = find_base(model.base, revision=model.revision, say=say)
     resolved = resolved.with_value("model.base", str(base.folder), base.origin)
-    for rule in (_sources, _tokenizer, _method, _optimizer, _packing, _seq_len, _batch, _length, _rates):
+    for rule in (_sources, _tokenizer, _method, _preference, _optimizer, _packing, _seq_len, _batch, _length, _rates):
         resolved = rule(resolved, base)
     return resolved
 
@@ -65,8 +65,8 @@ def _sources(resolved: Resolved, base: BaseModel) -> Resolved:
             message = "model.base is no run of ours, so what it was pretrained on is not known"
             hint = "name it in data.replay_sources, or set data.replay_frac = 0"
             raise ConfigError([Problem(where="data", key="data.replay_frac", message=message, hint=hint)])
-        sources = tuple(SourceSection.model_validate(each) for each in before)
-        return resolved.with_value("data.replay_sources", sources, f"what {base.name} was pretrained on")
+        replayed = [SourceSection.model_validate(each) for each in before]
+        return resolved.with_value("data.replay_sources", tuple(replayed), f"what {base.name} was pretrained on")
     return resolved
 
 
@@ -89,6 +89,22 @@ def _method(resolved: Resolved, base: BaseModel) -> Resolved:
     if resolved.config.method.kind != "full" and method.targets == "auto":
         reason = "every linear layer, feed-forward too: attention alone learns less at equal size (LoRA Without Regret)"
         resolved = resolved.with_value("method.targets", ("all-linear",), reason)
+    return resolved
+
+
+def _preference(resolved: Resolved, base: BaseModel) -> Resolved:
+    section = resolved.config.preference
+    if resolved.config.run.stage != "dpo":
+        return resolved
+    method = METHODS[section.loss]
+    if section.beta == "auto":
+        resolved = resolved.with_value("preference.beta", method.beta, method.source)
+    if section.gamma == "auto":
+        beta = resolved.config.preference.beta
+        assert isinstance(beta, float), "just filled in"
+        gamma = method.gamma(beta)
+        reason = f"{method.gamma_per_beta:g} x beta: {method.source}" if gamma else f"{section.loss} has no margin"
+        resolved = resolved.with_value("preference.gamma", gamma, reason)
     return resolved
 
 
@@ -135,9 +151,9 @@ def _batch(resolved: Resolved, base: BaseModel) -> Resolved:
             count, reason = EXAMPLES_PER_STEP, "small batches: adapters lose by large ones (LoRA Without Regret)"
         count = -(-count // nproc) * nproc
         resolved = resolved.with_value("train.batch_sequences", count, reason)
-    count = resolved.config.train.batch_sequences
-    assert count is not None
-    return resolved.with_value("train.batch_tokens", count * train.seq_len, "batch_sequences x seq_len, padding counted")
+    sequences = resolved.config.train.batch_sequences
+    assert sequences is not None, "just filled in"
+    return resolved.with_value("train.batch_tokens", sequences * train.seq_len, "batch_sequences x seq_len, padding counted")
 
 
 def _length(resolved: Resolved, base: BaseModel) -> Resolved:
@@ -168,7 +184,8 @@ def _rates(resolved: Resolved, base: BaseModel) -> Resolved:
     if adapter:
         rate, reason = rate * ADAPTER_LR_FACTOR, f"{ADAPTER_LR_FACTOR:g} x the rate of {reason} (LoRA Without Regret)"
     if preference:
-        rate, reason = rate * PREFERENCE_LR_FACTOR, f"1/40 of: {reason}"
+        scale = METHODS[config.preference.loss].learning_rate_scale
+        rate, reason = rate * scale, f"1/{1 / scale:g} of: {reason}"
     if optim.lr == "auto":
         resolved = resolved.with_value("optim.lr", float(f"{rate:.2g}"), reason)
     if optim.weight_decay == "auto":
@@ -182,7 +199,7 @@ REWARM_FRAC: Final = 0.3
 forgets more; lower peaks adapt less)."""
 
 
-def _run_config(base: BaseModel) -> dict[str, dict[str, object]]:
+def _run_config(base: BaseModel) -> dict[str, dict[str, Any]]:
     """The resolved configuration of the run a base is a checkpoint of; empty for other bases."""
     raw = read_json(base.folder.parent.parent / "resolved.json")
     return dict(raw["config"]) if isinstance(raw, dict) and isinstance(raw.get("config"), dict) else {}

@@ -188,9 +188,9 @@ class TrainSection(Section):
 class OptimSection(Section):
     """How weights move."""
 
-    kind: Literal["auto", "adamw", "muon", "adamw-8bit", "paged-adamw", "paged-adamw-8bit"] = "auto"
+    kind: Literal["auto", "adamw", "muon", "adamw-8bit", "adamw-paged", "adamw-paged-8bit"] = "auto"
     """muon: orthogonalised momentum for matrices, AdamW for embeddings, head and vectors; what pretraining takes. adamw: what
-    fine-tuning takes. -8bit: moments in 8 bits, paged-: moments move to the host's memory when the device's is short (both by
+    fine-tuning takes. -8bit: moments in 8 bits, -paged: moments move to the host's memory when the device's is short (both by
     bitsandbytes)."""
     lr: Auto | Annotated[float, Field(gt=0)] = "auto"
     """Peak learning rate of AdamW's parameters (under muon: the head and the gains)."""

@@ -31,6 +31,8 @@ class Batch:
     """Tokens of each row before its padding, where rows are padded to different lengths; None: rows are full."""
     reference: NDArray[np.float32] | None = None
     """Log-probability of each row's answer under the reference model (preference tuning)."""
+    liked: NDArray[np.int64] | None = None
+    """1 where a row's answer was liked, 0 where disliked, -1 where it is one of a pair."""
 
 
 class Rows:

@@ -43,6 +43,13 @@ KINDS = {
     "too-long": f"the row is longer than {MAX_ROW_BYTES >> 20} MiB",
     "truncated": "the compressed file ends early",
     "unreadable": "the operating system, or the file format, refuses to give the content",
+    "role": "a turn has a role that nobody knows",
+    "order": "the turns do not alternate: user, assistant, user, ...",
+    "no-answer": "no turn is the assistant's",
+    "empty-answer": "a turn of the assistant is empty",
+    "unanswered": "the conversation ends before the assistant answers",
+    "identical": "the chosen and the rejected answer are the same",
+    "unsupported": "it needs more than text: tool calls, images, answers that are not to be learnt",
 }
 
 
@@ -54,8 +61,8 @@ def bad_row_error(row: BadRow) -> DataError:
     )
 
 
-def text_record(value: object, *, where: str, index: int) -> Record:
-    """The value of a text column as a document, or why it is none."""
+def text_record(value: object, *, where: str, index: int, what: str = "the text") -> Record:
+    """The value of a text column as a document, or why it is none. `what` is how messages call it."""
     kind, problem = "", ""
     if isinstance(value, bytes):
         try:
@@ -63,13 +70,13 @@ def text_record(value: object, *, where: str, index: int) -> Record:
         except UnicodeDecodeError as error:
             return BadRow(where=where, kind="encoding", problem=describe_decode_error(error), index=index)
     if value is None:
-        kind, problem = "null", "the text is null"
+        kind, problem = "null", f"{what} is null"
     elif not isinstance(value, str):
-        kind, problem = "type", f"the text is of type {type(value).__name__}, not a string"
+        kind, problem = "type", f"{what} is of type {type(value).__name__}, not a string"
     elif not value:
-        kind, problem = "empty", "the text is empty"
+        kind, problem = "empty", f"{what} is empty"
     elif not value.isascii() and _has_surrogate(value):
-        kind, problem = "encoding", "the text is not UTF-8, or holds half a surrogate pair"
+        kind, problem = "encoding", f"{what} is not UTF-8, or holds half a surrogate pair"
     else:
         return Document(text=value, where=where, index=index)
     return BadRow(where=where, kind=kind, problem=problem, index=index)
@@ -78,12 +85,17 @@ def text_record(value: object, *, where: str, index: int) -> Record:
 def row_record(row: object, text_key: str, *, where: str, index: int) -> Record:
     """A parsed JSON row as a document, or why it is none."""
     if not isinstance(row, dict):
-        name = {list: "an array", str: "a string", type(None): "null"}.get(type(row), f"a {type(row).__name__}")
-        return BadRow(where=where, kind="type", problem=f"the row is {name}, not an object", index=index)
+        return no_object(row, where=where, index=index)
     if text_key not in row:
         keys = ", ".join(sorted(map(str, row))[:8]) or "none"
         return BadRow(where=where, kind="key", problem=f"no key {text_key!r} (keys: {keys})", index=index)
     return text_record(row[text_key], where=where, index=index)
+
+
+def no_object(row: object, *, where: str, index: int) -> BadRow:
+    """What becomes of a parsed JSON row that is no object."""
+    name = {list: "an array", str: "a string", type(None): "null"}.get(type(row), f"a {type(row).__name__}")
+    return BadRow(where=where, kind="type", problem=f"the row is {name}, not an object", index=index)
 
 
 def describe_decode_error(error: UnicodeDecodeError) -> str:

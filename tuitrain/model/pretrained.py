@@ -97,7 +97,8 @@ class Pretrained(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it lies."""
-        return next(self.lm.parameters()).device
+        device: torch.device = next(self.lm.parameters()).device
+        return device
 
     def forward(self, tokens_BT: Tensor, document_ids_BT: Tensor | None = None, positions_BT: Tensor | None = None) -> Tensor:
         """fp32 logits_BTV."""

@@ -13,6 +13,7 @@ from typing import Any
 from tuitrain.config.resolve import EVAL_TIME_FRAC, model_shape
 from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import Config
+from tuitrain.runs.adapter_plan import adapter_of
 from tuitrain.runs.calibration import measured_hardware
 from tuitrain.runs.compiler import WORTH_FROM_S, unavailable
 from tuitrain.runs.home import presets_dir
@@ -101,8 +102,12 @@ def request_for(config: Config, hardware: Hardware) -> PlanRequest:
     shape = model_shape(config, vocab_size=-(-vocab // 64) * 64)
     assert isinstance(train.batch_tokens, int), "resolve fills train.batch_tokens in"
     assert isinstance(train.seq_len, int), "resolve fills train.seq_len in"
+    adapter, tuned = adapter_of(config), config.model.base is not None
+    pairs = 2 if config.run.stage == "dpo" else 1
     per_process = train.batch_tokens // train.seq_len // nproc
-    micro_batch = train.micro_batch if isinstance(train.micro_batch, int) else _likely_micro_batch(per_process, train.seq_len)
+    micro_batch = (
+        train.micro_batch if isinstance(train.micro_batch, int) else _likely_micro_batch(per_process, train.seq_len * pairs)
+    )
     law, unique, each = _law_and_data(config, vocab)
     steps, tokens = train.steps, train.tokens
     if train.epochs is not None and unique is not None:
@@ -119,6 +124,11 @@ def request_for(config: Config, hardware: Hardware) -> PlanRequest:
         recompute=train.recompute,
         loss_head="plain" if train.loss == "plain" else "chunked",
         compiled=_compiles(config),
+        adapter=adapter,
+        # Reference log-probabilities come from the disk: no second model is held. A pair is two sequences all the same.
+        reference="cached" if config.run.stage == "dpo" else "none",
+        framework="hf-trainer" if tuned else "tuitrain",
+        variable_lengths=tuned and config.data.packing is False,
         steps=steps,
         tokens=None if steps else tokens,
         unique_tokens=unique,
@@ -145,6 +155,8 @@ def training_s(config: Config) -> float:
 def _compiles(config: Config) -> bool:
     """Whether the probe will most likely compile. Unmeasured lengths are taken for long: a plan is rarely made for seconds."""
     train = config.train
+    if config.model.base is not None:  # models of transformers are run as they are
+        return False
     if train.compile != "auto" or unavailable(config.run.device) is not None:
         return train.compile == "on"
     return train.minutes is None or train.minutes * 60 >= WORTH_FROM_S
@@ -158,10 +170,32 @@ def _likely_micro_batch(per_process: int, seq_len: int) -> int:
 def _law_and_data(config: Config, vocab: int) -> tuple[LossLaw, float | None, float | None]:
     """(law, unique tokens, bytes per token): measured ones for the embedded corpus, published ones for everything else."""
     sources = config.data.sources
+    if config.model.base is not None:
+        return EPOCH, _unique_tokens(config), None
     if len(sources) == 1 and sources[0].corpus == "python-stdlib" and config.tokenizer.kind == "train":
         each = STDLIB_BYTES_PER_TOKEN[min(STDLIB_BYTES_PER_TOKEN, key=lambda size: abs(size - vocab))]
         return stdlib_law(), STDLIB_BYTES / each, each
     return EPOCH, None, None
+
+
+BYTES_PER_TOKEN = 4.0
+"""Of JSON or text on disk, per token the model reads: a guess that only the planned length of a run in epochs depends on."""
+DOCSTRING_TOKENS = 1.0e6
+"""Of the embedded instruction pairs, chat template included."""
+
+
+def _unique_tokens(config: Config) -> float | None:
+    """About the tokens of the sources: by their sizes on disk, before anything is read."""
+    total = 0.0
+    for source in config.data.sources:
+        if source.corpus is not None:
+            total += DOCSTRING_TOKENS if source.corpus == "python-docstrings" else STDLIB_BYTES / BYTES_PER_TOKEN
+        elif source.path is not None and source.path.exists():
+            files = [source.path] if source.path.is_file() else [each for each in source.path.rglob("*") if each.is_file()]
+            total += sum(each.stat().st_size for each in files) / BYTES_PER_TOKEN
+        else:
+            return None
+    return max(1.0, total)
 
 
 def stdlib_law() -> LossLaw:

@@ -31,11 +31,12 @@ class MicroBatch:
     document_ids: Tensor | None = None
     position_ids: Tensor | None = None
     reference: Tensor | None = None
+    liked: Tensor | None = None
 
     def inputs(self) -> tuple[Tensor | None, ...]:
         """What the loss module is called with."""
         inputs = (self.tokens, self.targets, self.document_ids, self.position_ids)
-        return inputs if self.reference is None else (*inputs, self.reference)
+        return inputs if self.liked is None else (*inputs, self.reference, self.liked)
 
 
 class GlobalBatches:
@@ -96,4 +97,5 @@ def to_micro_batch(batch: Batch, start: int, count: int, device: torch.device, *
         document_ids=tensor(batch.document_ids),
         position_ids=tensor(batch.position_ids),
         reference=tensor(batch.reference),
+        liked=tensor(batch.liked),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from tuitrain.trainer.evaluate import Evaluation, evaluate
+from tuitrain.trainer.preference import averages
 from tuitrain.trainer.sample import continue_prompts
 from tuitrain.trainer.setup import Setup
 from tuitrain.trainer.state import Ending, TrainState
@@ -25,6 +26,8 @@ class Judge:
         if final and isinstance(config.max_tokens, int):  # the best so far was judged on a part: only that part compares
             found = self._loss(None)
         eval_s = time.perf_counter() - start
+        take = getattr(setup.loss, "take_sums", None)
+        shown = {} if take is None else averages(setup.world.sum(take()))
         position = state.position
         position.train_s += eval_s
         best = comparable.loss < position.best_loss - config.min_delta
@@ -41,6 +44,7 @@ class Judge:
             bytes=found.bytes,
             eval_s=eval_s,
             best=best,
+            **shown,
         )
         if config.patience is not None and position.evals_without_gain >= config.patience and state.ending is None:
             state.ending = Ending("finished", f"early stopping: {config.patience} evaluations without improvement")

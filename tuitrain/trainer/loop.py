@@ -14,6 +14,7 @@ from tuitrain.trainer.batches import GlobalBatches
 from tuitrain.trainer.guards import StepGuard, Trip
 from tuitrain.trainer.judge import Judge
 from tuitrain.trainer.offending import save_offending_batch
+from tuitrain.trainer.preference import averages
 from tuitrain.trainer.requests import Requests
 from tuitrain.trainer.saver import Saver
 from tuitrain.trainer.scaler import LossScaler
@@ -115,10 +116,15 @@ class Trainer:
             memory_bytes=setup.meter.read(),
             peak_bytes=setup.meter.peak_bytes,
             epoch=setup.loader.epoch_of(self.position.next_sequence),
+            **self._preference_metrics(),
             **({} if result.valid == result.tokens else {"targets": result.valid}),
             **({"loss_scale": scaler.scale} if scaler.enabled else {}),
             **({} if (power_w := setup.power.read_w()) is None else {"power_w": power_w}),
         )
+
+    def _preference_metrics(self) -> dict[str, float]:
+        take = getattr(self.setup.loss, "take_sums", None)
+        return {} if take is None else averages(self.setup.world.sum(take()))
 
     def _tripped(self, trip: Trip, first_sequence: int) -> None:
         """A step was not fit to change the weights: leave it out, go back, or give up."""

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tuitrain.model.decoder import Decoder
-from tuitrain_kernels import linear_cross_entropy, plain_linear_cross_entropy
+from tuitrain.model.pretrained import Pretrained
+from tuitrain_kernels import IGNORE, linear_cross_entropy, plain_linear_cross_entropy
 
 
 class LossHead(nn.Module):
     """The head's product and the loss over it. One module, so that whoever shards weights can gather the head's around it."""
 
-    def __init__(self, lm_head: nn.Linear, softcap: float | None) -> None:
+    lm_head: Any
+
+    def __init__(self, lm_head: nn.Module, softcap: float | None) -> None:
         super().__init__()
         self.lm_head, self.softcap = lm_head, softcap
+        self.is_plain_product = isinstance(lm_head, nn.Linear) and lm_head.bias is None
+        """Whether it is its weight alone: no bias (phi has one), no adapter. Only such heads are computed in chunks."""
 
     def forward(self, hidden_RD: Tensor, targets_R: Tensor, kind: str, *, compiled: bool) -> Tensor:
         """The loss summed over rows with a target."""
+        if not self.is_plain_product:
+            valid_R = targets_R != IGNORE
+            logits_RV = self.lm_head(hidden_RD[valid_R]).float()
+            if self.softcap is not None:
+                logits_RV = self.softcap * torch.tanh(logits_RV / self.softcap)
+            return F.cross_entropy(logits_RV, targets_R[valid_R], reduction="sum")
         if kind == "plain":
             return plain_linear_cross_entropy(hidden_RD, self.lm_head.weight, targets_R, self.softcap)
         return linear_cross_entropy(hidden_RD, self.lm_head.weight, targets_R, self.softcap, compiled=compiled)
@@ -30,11 +44,13 @@ class LanguageModelLoss(nn.Module):
     `head` is "chunked" or "plain"; both are the same function.
     """
 
-    def __init__(self, decoder: Decoder, *, head: str) -> None:
+    decoder: Any
+
+    def __init__(self, decoder: Decoder | Pretrained, *, head: str) -> None:
         super().__init__()
         assert head in ("chunked", "plain"), head
         self.decoder, self.head, self.compiled = decoder, head, False
-        self.loss_head = LossHead(decoder.lm_head, decoder.shape.logit_softcap)
+        self.loss_head = LossHead(decoder.lm_head, decoder.logit_softcap)
 
     def forward(
         self, tokens_BT: Tensor, targets_BT: Tensor, document_ids_BT: Tensor | None = None, positions_BT: Tensor | None = None

@@ -61,7 +61,8 @@ def _rate(width: int, device: torch.device, precision: str) -> float:
     decoder = Decoder(shape, compute_dtype=kind.compute).to(device, kind.weights)
     init_weights(decoder, 0)
     loss = LanguageModelLoss(decoder, head="chunked")
-    optimizers = Optimizers(decoder, OptimSection(lr=1e-3, embedding_lr=0.01, matrix_lr=1e-3, weight_decay=0.1), device=device)
+    section = OptimSection(kind="muon", lr=1e-3, embedding_lr=0.01, matrix_lr=1e-3, weight_decay=0.1)
+    optimizers = Optimizers(decoder, section, device=device)
     tokens = torch.randint(0, VOCAB_SIZE, (TOKENS[device.type] // seq_len, seq_len), device=device)
 
     def step() -> float:

@@ -3,7 +3,7 @@
 muon              matrices of the layers by Muon; embedding, head and gains by AdamW (our own decoder alone)
 adamw             everything by AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101); decay on matrices only
 adamw-8bit        the same with moments in 8 bits (Dettmers et al. 2021, arXiv:2110.02861), by bitsandbytes
-paged-adamw(-8bit)  moments that CUDA moves to the host's memory when the device's is short (QLoRA, arXiv:2305.14314)
+adamw-paged(-8bit)  moments that CUDA moves to the host's memory when the device's is short (QLoRA, arXiv:2305.14314)
 
 The rates of the groups keep fixed ratios to the peak rate through the schedule. Only what is to be trained is moved.
 """
@@ -29,6 +29,7 @@ class Optimizers:
     def __init__(self, model: nn.Module, config: OptimSection, *, device: torch.device) -> None:
         assert config.lr != "auto", "resolve fills optim.lr in"
         assert config.weight_decay != "auto", "resolve fills optim.weight_decay in"
+        assert config.kind != "auto", "resolve fills optim.kind in"
         self.model = model
         self.all: list[torch.optim.Optimizer] = []
         if config.kind == "muon":
@@ -120,15 +121,15 @@ def _adamw(groups: list[dict[str, Any]], config: OptimSection, device: torch.dev
     require_bitsandbytes()
     import bitsandbytes
 
-    if config.kind.startswith("paged") and device.type != "cuda":
+    if "paged" in config.kind and device.type != "cuda":
         raise EnvironmentError_(
             f"optim.kind={config.kind!r} pages between a CUDA device and its host, and this run is on {device.type}",
             "optim.kind=adamw, or adamw-8bit",
         )
     kinds = {
         "adamw-8bit": bitsandbytes.optim.AdamW8bit,
-        "paged-adamw": bitsandbytes.optim.PagedAdamW32bit,
-        "paged-adamw-8bit": bitsandbytes.optim.PagedAdamW8bit,
+        "adamw-paged": bitsandbytes.optim.PagedAdamW32bit,
+        "adamw-paged-8bit": bitsandbytes.optim.PagedAdamW8bit,
     }
     optimizer: torch.optim.Optimizer = kinds[config.kind](groups, betas=betas, eps=config.eps)
     return optimizer

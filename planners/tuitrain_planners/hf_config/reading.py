@@ -85,8 +85,9 @@ class Reading:
         self._seen.update(keys)
 
     def unread(self) -> list[str]:
-        """Keys that nothing has asked for and that are not known to be harmless."""
-        return sorted(set(self.values) - self._seen - HARMLESS)
+        """Keys that nothing has asked for and that are not known to be harmless. Those with an underscore are notes of whoever
+        wrote the file."""
+        return sorted(key for key in set(self.values) - self._seen - HARMLESS if not key.startswith("_"))
 
     def window(self, num_layers: int, by_rule: int, *, on: bool = True, default: int | None = None) -> SlidingWindow | None:
         """Sliding windows: as many layers as `layer_types` says, or `by_rule` where it is missing; none when not

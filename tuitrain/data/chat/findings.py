@@ -48,6 +48,22 @@ class FindingCounter:
         if len(places) < self.NAMED:
             places.append(where)
 
+    def kinds(self) -> list[str]:
+        """All that was added."""
+        return sorted(self._counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {kind: {"count": count, "places": self._places[kind]} for kind, count in self._counts.items()}
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> FindingCounter:
+        """The inverse of `to_dict`."""
+        counter = cls()
+        counter._counts = {kind: int(each["count"]) for kind, each in raw.items()}
+        counter._places = {kind: list(each["places"]) for kind, each in raw.items()}
+        return counter
+
     def count(self, kind: str) -> int:
         """How many of a kind."""
         return self._counts.get(kind, 0)

@@ -48,12 +48,13 @@ class ExampleLoader:
         token_bytes: NDArray[np.int32],
         seed: int,
         shuffle: bool = True,
-        references: tuple[References, References] | None = None,
     ) -> None:
         self.train, self.validation, self.shape, self.seed, self.shuffle = train, validation, shape, seed, shuffle
         self.seq_len = shape.seq_len
         self.rows_per_sequence = 2 if shape.paired else 1
-        self._weights, self._token_bytes, self._references = weights, token_bytes, references
+        self._weights, self._token_bytes = weights, token_bytes
+        self.references: tuple[References, References] | None = None
+        """Of the training and the held-out side, once the reference model has run."""
         self.usable, self.held_out = _usable(train, shape), _usable(validation, shape)
         """Units (examples, or pairs by their first) that fit."""
         self._epoch = lru_cache(maxsize=4)(self._new_epoch)
@@ -68,7 +69,7 @@ class ExampleLoader:
     def batch(self, first_sequence: int, count: int) -> Batch:
         """Sequences [first_sequence, first_sequence + count)."""
         rows = [self._locate(number) for number in range(first_sequence, first_sequence + count)]
-        return self._rows(self.train, rows, self._references[0] if self._references else None)
+        return self.rows_of(self.train, rows, self.references[0] if self.references else None)
 
     def epoch_of(self, sequence: int) -> float:
         """Passes over the training examples when `sequence` sequences are done."""
@@ -82,9 +83,9 @@ class ExampleLoader:
             share = min(1.0, max_tokens / max(1, self.validation.num_tokens))
             count = max(1, int(len(groups) * share))
             groups = [groups[index * len(groups) // count] for index in range(count)]
-        reference = self._references[1] if self._references else None
+        reference = self.references[1] if self.references else None
         for start in range(0, len(groups), batch):
-            yield self._rows(self.validation, groups[start : start + batch], reference)
+            yield self.rows_of(self.validation, groups[start : start + batch], reference)
 
     def _new_epoch(self, epoch: int) -> list[list[int]]:
         rng = np.random.default_rng(derive(self.seed, epoch))
@@ -117,7 +118,8 @@ class ExampleLoader:
         epoch, within = self._place(sequence)
         return self._epoch(epoch)[within]
 
-    def _rows(self, examples: TokenizedSet, groups: list[list[int]], references: References | None) -> Batch:
+    def rows_of(self, examples: TokenizedSet, groups: list[list[int]], references: References | None = None) -> Batch:
+        """Sequences given as lists of examples."""
         rows = [[each] for group in groups for each in group] if self.shape.paired else groups
         shape = (len(rows), self.seq_len)
         tokens, targets = np.full(shape, self.shape.pad_id, np.int64), np.full(shape, IGNORED, np.int64)
@@ -144,6 +146,7 @@ class ExampleLoader:
             num_targets=len(groups) if self.shape.paired else len(valid),
             num_bytes=0 if self.shape.paired else int(self._token_bytes[valid].sum(dtype=np.int64)),
             reference=None if references is None else references(first),
+            liked=examples.liked[first].astype(np.int64) if self.shape.paired and len(first) else None,
         )  # fmt: skip
 
 

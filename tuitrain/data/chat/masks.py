@@ -150,3 +150,20 @@ def _doubled_bos(encoder: ChatEncoder, ids: Sequence[int]) -> bool:
 def _prompt_of_first(template: ChatTemplate, turns: Turns) -> str:
     first = next(index for index, turn in enumerate(turns) if turn["role"] == "assistant")
     return template.render(turns[:first], add_generation_prompt=True)
+
+
+def mask_completion(encoder: ChatEncoder, prompt: Sequence[Message], completion: Sequence[Message], *, raw: bool) -> Masked:
+    """An answer to a prompt, for preference tuning: of several turns only those of the completion are trained."""
+    if raw or encoder.template is None:
+        masked = mask_raw(encoder, prompt[-1].content if prompt else "", completion[-1].content)
+        if not raw:
+            masked.problems = (*masked.problems, "no-template")
+        return masked
+    turns = [each.to_dict() for each in (*prompt, *completion)]
+    if len(completion) == 1:
+        return _answer_alone(encoder, encoder.template, turns, split=False)
+    masked = mask_chat(encoder, [*prompt, *completion])[-1]
+    served = len(encoder.encode(encoder.template.render(turns[: len(prompt)], add_generation_prompt=True)).ids)
+    masked.trained = [each and at >= served for at, each in enumerate(masked.trained)]
+    masked.prompt_tokens = next((at for at, each in enumerate(masked.trained) if each), len(masked.trained))
+    return masked

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from tuitrain.data.records import Record
+from tuitrain.data.records import BadRow, Record
 
 END = 2**62
 """Index of a bad row that ends its input: nothing can be read after it."""
@@ -31,6 +31,23 @@ class Gauge:
     """Bytes on disk."""
     line: int = 1
     """The line (or row) that is read next."""
+
+
+class Indexed(Protocol):
+    """What a row becomes: a document, or the row itself. `index` is its place in its input, counted from 1."""
+
+    @property
+    def index(self) -> int: ...
+
+
+T = TypeVar("T", bound=Indexed)
+T_co = TypeVar("T_co", bound=Indexed, covariant=True)
+
+
+class ParseRow(Protocol[T_co]):
+    """Makes a record of a row, or says why it is none."""
+
+    def __call__(self, row: object, *, where: str, index: int) -> T_co | BadRow: ...
 
 
 class Source(Protocol):

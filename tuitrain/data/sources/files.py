@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from shutil import copyfileobj
-from typing import BinaryIO
+from typing import Generic
 
 from tuitrain.data.disk import FULL_DISK
-from tuitrain.data.records import BadRow, Record
-from tuitrain.data.sources.base import END, Gauge, Input
-from tuitrain.data.sources.compressed import BUFFER_BYTES, inner_name, is_compressed, open_stream
-from tuitrain.data.sources.json_array import read_json
-from tuitrain.data.sources.jsonl import read_jsonl
-from tuitrain.data.sources.parquet import read_parquet
+from tuitrain.data.records import BadRow, Document, row_record
+from tuitrain.data.sources.base import END, Gauge, Input, T
+from tuitrain.data.sources.compressed import inner_name, is_compressed, open_stream
+from tuitrain.data.sources.row_files import ROW_SUFFIXES, read_rows
 from tuitrain.data.sources.text import PART_BYTES, read_text
 from tuitrain.errors import DataError
 
@@ -27,12 +23,11 @@ _EXPANSION = 4
 """Guess of how far text decompresses; only the size of the parts of a single compressed file depends on it."""
 
 
-class FileSource:
+class Files(Generic[T]):
     """A file or a folder. Hidden files and folders, and `__pycache__`, are left out of a folder."""
 
-    def __init__(self, path: Path, *, text_key: str = "text", glob: str = "**/*") -> None:
-        self.path, self.text_key, self.glob = path, text_key, glob
-        self._part_bytes = PART_BYTES
+    def __init__(self, path: Path, *, glob: str = "**/*") -> None:
+        self.path, self.glob = path, glob
 
     @property
     def name(self) -> str:
@@ -57,12 +52,9 @@ class FileSource:
             items = [_input(self.path.name, self.path)]
         else:
             raise DataError(f"the source {self.path} does not exist", "check the source's path")
-        if len(items) == 1 and items[0].path is not None:
-            size_bytes = items[0].size_bytes * (_EXPANSION if is_compressed(items[0].path) else 1)
-            self._part_bytes = min(PART_BYTES, max(MIN_PART_BYTES, size_bytes // SOLE_FILE_PARTS))
         return items
 
-    def read(self, item: Input, *, after: int, gauge: Gauge) -> Iterator[Record]:
+    def read(self, item: Input, *, after: int, gauge: Gauge) -> Iterator[T | BadRow]:
         """Records of one file; whatever stops its reading is one more bad row at the end."""
         if after >= END:
             return
@@ -82,37 +74,35 @@ class FileSource:
         problem = f"{reason}; the rest of the file is left out" if any_read or after else reason
         yield BadRow(where=f"{where}:{gauge.line}", kind=kind, problem=problem, index=END)
 
-    def _records(self, item: Input, where: str, after: int, gauge: Gauge) -> Iterator[Record]:
+    def _records(self, item: Input, where: str, after: int, gauge: Gauge) -> Iterator[T | BadRow]:
+        """Records of one file; may leave out those up to `after`, and raise what opening and decompressing raise."""
+        raise NotImplementedError
+
+
+class FileSource(Files[Document]):
+    """Text: whole files or parts of them, and one column of rows."""
+
+    def __init__(self, path: Path, *, text_key: str = "text", glob: str = "**/*") -> None:
+        super().__init__(path, glob=glob)
+        self.text_key = text_key
+        self._part_bytes = PART_BYTES
+
+    def inputs(self) -> list[Input]:
+        """The files, sorted by their path below the folder."""
+        items = super().inputs()
+        if len(items) == 1 and items[0].path is not None:
+            size_bytes = items[0].size_bytes * (_EXPANSION if is_compressed(items[0].path) else 1)
+            self._part_bytes = min(PART_BYTES, max(MIN_PART_BYTES, size_bytes // SOLE_FILE_PARTS))
+        return items
+
+    def _records(self, item: Input, where: str, after: int, gauge: Gauge) -> Iterator[Document | BadRow]:
         assert item.path is not None
-        path, name = item.path, inner_name(item.path)
-        if name.endswith(".json"):
-            yield from read_json(lambda: open_stream(path, gauge), where, gauge=gauge, text_key=self.text_key, after=after)
+        if inner_name(item.path).endswith(ROW_SUFFIXES):
+            parse = partial(row_record, text_key=self.text_key)
+            yield from read_rows(item, where, after=after, gauge=gauge, parse=parse, column=self.text_key)
             return
-        if name.endswith(".parquet"):
-            with _open_seekable(path, gauge) as file:
-                yield from read_parquet(
-                    file, where, text_key=self.text_key, after=after, gauge=gauge, size_bytes=item.size_bytes
-                )
-            return
-        with open_stream(path, gauge) as stream:
-            if name.endswith((".jsonl", ".ndjson")):
-                yield from read_jsonl(stream, where, gauge=gauge, text_key=self.text_key, after=after)
-            else:
-                yield from read_text(stream, where, gauge=gauge, part_bytes=self._part_bytes, after=after)
-
-
-@contextmanager
-def _open_seekable(path: Path, gauge: Gauge) -> Iterator[BinaryIO]:
-    """Parquet is read from its end: a compressed file is unpacked into a temporary one first."""
-    if not is_compressed(path):
-        gauge.bytes_done, gauge.line = 0, 1
-        with path.open("rb") as plain:
-            yield plain
-        return
-    with open_stream(path, gauge) as stream, tempfile.TemporaryFile() as unpacked:
-        copyfileobj(stream, unpacked, BUFFER_BYTES)
-        unpacked.seek(0)
-        yield unpacked
+        with open_stream(item.path, gauge) as stream:
+            yield from read_text(stream, where, gauge=gauge, part_bytes=self._part_bytes, after=after)
 
 
 def _input(name: str, path: Path) -> Input:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, MutableMapping
-from typing import Any
+from typing import Any, Generic
 
-from tuitrain.data.records import Record, row_record
-from tuitrain.data.sources.base import Gauge, Input
+from tuitrain.data.records import BadRow
+from tuitrain.data.sources.base import Gauge, Input, ParseRow, T
 from tuitrain.errors import EnvironmentError_
 
 
-class HubSource:
+class HubSource(Generic[T]):
     """One split of a dataset. `revisions` remembers the revision of each dataset between runs."""
 
     def __init__(
-        self, dataset: str, *, subset: str | None, split: str, text_key: str, revisions: MutableMapping[str, str]
+        self, dataset: str, *, subset: str | None, split: str, parse: ParseRow[T], revisions: MutableMapping[str, str]
     ) -> None:
-        self.dataset, self.subset, self.split, self.text_key = dataset, subset, split, text_key
-        self._revisions = revisions
+        self.dataset, self.subset, self.split = dataset, subset, split
+        self._parse, self._revisions = parse, revisions
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class HubSource:
         """The one stream; its name holds the revision."""
         return [Input(name=f"{self.dataset}/{self.subset or ''}/{self.split}@{self._revision()}", path=None)]
 
-    def read(self, item: Input, *, after: int, gauge: Gauge) -> Iterator[Record]:
+    def read(self, item: Input, *, after: int, gauge: Gauge) -> Iterator[T | BadRow]:
         """Records of the rows after row `after`."""
         datasets = _import("datasets")
         revision = item.name.rpartition("@")[2]
@@ -41,7 +41,7 @@ class HubSource:
             rows = datasets.load_dataset(self.dataset, self.subset, split=self.split, streaming=True, revision=revision)
             for index, row in enumerate(rows.skip(after) if after else rows, start=after + 1):
                 gauge.line = index + 1
-                yield row_record(row, self.text_key, where=f"{self.name}:{index}", index=index)
+                yield self._parse(row, where=f"{self.name}:{index}", index=index)
         except Exception as error:  # a remote service behind three client libraries: anything may come
             raise EnvironmentError_(
                 f"the dataset {self.name} cannot be read: {_first_line(error)}",

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO
 
-from tuitrain.data.records import MAX_ROW_BYTES, BadRow, Record, row_record
-from tuitrain.data.sources.base import Gauge
+from tuitrain.data.records import MAX_ROW_BYTES, BadRow
+from tuitrain.data.sources.base import Gauge, ParseRow, T
 from tuitrain.data.sources.jsonl import parse_line, read_jsonl
 
 _BOM = b"\xef\xbb\xbf"
@@ -20,19 +20,19 @@ _parse = json.JSONDecoder().raw_decode
 Opener = Callable[[], AbstractContextManager[BinaryIO]]
 
 
-def read_json(opened: Opener, where: str, *, gauge: Gauge, text_key: str, after: int = 0) -> Iterator[Record]:
+def read_json(opened: Opener, where: str, *, gauge: Gauge, parse: ParseRow[T], after: int = 0) -> Iterator[T | BadRow]:
     """Records of a .json file. `opened` opens it anew: a first look decides which of the three forms it has."""
     with opened() as stream:
         first_bytes = stream.read(1 << 12).removeprefix(_BOM).lstrip()
     if first_bytes.startswith(b"["):
         with opened() as stream:
-            yield from _read_array(stream, where, gauge, text_key, after)
+            yield from _read_array(stream, where, gauge, parse, after)
     elif (whole := _one_object(opened)) is not None:
         if after < 1:
-            yield parse_line(whole, text_key, where=f"{where}:1", index=1)
+            yield parse_line(whole, parse, where=f"{where}:1", index=1)
     else:
         with opened() as stream:
-            yield from read_jsonl(stream, where, gauge=gauge, text_key=text_key, after=after)
+            yield from read_jsonl(stream, where, gauge=gauge, parse=parse, after=after)
 
 
 def _one_object(opened: Opener) -> bytes | None:
@@ -53,7 +53,7 @@ def _is_json(data: bytes) -> bool:
     return True
 
 
-def _read_array(stream: BinaryIO, where: str, gauge: Gauge, text_key: str, after: int) -> Iterator[Record]:
+def _read_array(stream: BinaryIO, where: str, gauge: Gauge, parse: ParseRow[T], after: int) -> Iterator[T | BadRow]:
     """The elements of the array. After a syntax error nothing more can be found: the rest of the file is left out."""
     # Bytes that are no UTF-8 become surrogates, which only the row that holds them then answers for.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -75,7 +75,7 @@ def _read_array(stream: BinaryIO, where: str, gauge: Gauge, text_key: str, after
             if complete:
                 index += 1
                 if index > after:
-                    yield row_record(row, text_key, where=f"{where}:{gauge.line}", index=index)
+                    yield parse(row, where=f"{where}:{gauge.line}", index=index)
                 gauge.line, at = gauge.line + buffer.count("\n", at, end), end
             elif len(buffer) - at <= MAX_ROW_BYTES and (more := text.read(max(_CHUNK_CHARS, len(buffer) - at))):
                 buffer, at = buffer[at:] + more, 0

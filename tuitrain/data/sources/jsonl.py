@@ -1,4 +1,4 @@
-"""JSON lines: one object per line, the text under one key. A line too long for memory is passed over, not read."""
+"""JSON lines: one object per line. A line too long for memory is passed over, not read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tuitrain.data.records import MAX_ROW_BYTES, BadRow, Record, describe_decode_error, row_record
-from tuitrain.data.sources.base import Gauge
+from tuitrain.data.records import MAX_ROW_BYTES, BadRow, describe_decode_error
+from tuitrain.data.sources.base import Gauge, ParseRow, T
 
 _BOM = b"\xef\xbb\xbf"
 _SKIP_BYTES = 1 << 20
 
 
-def read_jsonl(stream: BinaryIO, where: str, *, gauge: Gauge, text_key: str, after: int = 0) -> Iterator[Record]:
+def read_jsonl(stream: BinaryIO, where: str, *, gauge: Gauge, parse: ParseRow[T], after: int = 0) -> Iterator[T | BadRow]:
     """Records of the lines after line `after`; empty lines are no records."""
     number, records = 0, 0
     while line := stream.readline(MAX_ROW_BYTES + 1):
@@ -30,12 +30,12 @@ def read_jsonl(stream: BinaryIO, where: str, *, gauge: Gauge, text_key: str, aft
         elif not line.isspace():
             records += 1
             if number > after:
-                yield parse_line(line.removeprefix(_BOM) if number == 1 else line, text_key, where=place, index=number)
+                yield parse_line(line.removeprefix(_BOM) if number == 1 else line, parse, where=place, index=number)
     if not records:
         yield BadRow(where=f"{where}:1", kind="empty", problem="the file holds no row", index=number + 1)
 
 
-def parse_line(line: bytes, text_key: str, *, where: str, index: int) -> Record:
+def parse_line(line: bytes, parse: ParseRow[T], *, where: str, index: int) -> T | BadRow:
     """One line as a record."""
     try:
         row = json.loads(line.decode("utf-8"))
@@ -43,4 +43,4 @@ def parse_line(line: bytes, text_key: str, *, where: str, index: int) -> Record:
         return BadRow(where=where, kind="encoding", problem=describe_decode_error(error), index=index)
     except (ValueError, RecursionError) as error:
         return BadRow(where=where, kind="syntax", problem=f"not JSON ({error})", index=index)
-    return row_record(row, text_key, where=where, index=index)
+    return parse(row, where=where, index=index)

@@ -1,4 +1,4 @@
-"""Parquet: one column, read in batches small enough to keep memory bounded. Row groups already read are passed over."""
+"""Parquet, read in batches small enough to keep memory bounded. Row groups already read are passed over."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from tuitrain.data.extras import load_extra
-from tuitrain.data.records import BadRow, Record, text_record
-from tuitrain.data.sources.base import Gauge
+from tuitrain.data.records import BadRow, describe_decode_error
+from tuitrain.data.sources.base import Gauge, ParseRow, T
 
 _BATCH_BYTES = 4 << 20
 _PAGE_BUFFER_BYTES = 1 << 20
 
 
-def read_parquet(file: BinaryIO, where: str, *, text_key: str, after: int, gauge: Gauge, size_bytes: int) -> Iterator[Record]:
-    """Records of the rows after row `after`. A broken row group is one bad row, and the next group is read."""
+def read_parquet(
+    file: BinaryIO, where: str, *, column: str | None, parse: ParseRow[T], after: int, gauge: Gauge, size_bytes: int
+) -> Iterator[T | BadRow]:
+    """Records of the rows after row `after`: of one column, or of all. A broken row group is one bad row, the next is read."""
     pyarrow, parquet = load_extra("pyarrow", "reading .parquet files"), load_extra("pyarrow.parquet", "reading .parquet files")
     broken = (pyarrow.ArrowException, OSError)
     try:
@@ -24,8 +26,8 @@ def read_parquet(file: BinaryIO, where: str, *, text_key: str, after: int, gauge
         yield BadRow(where=f"{where}:1", kind="unreadable", problem=f"not a Parquet file ({_first_line(error)})", index=1)
         return
     rows = max(1, table.metadata.num_rows)
-    if text_key not in columns:
-        problem = f"no column {text_key!r} (columns: {', '.join(columns[:8])})"
+    if column is not None and column not in columns:
+        problem = f"no column {column!r} (columns: {', '.join(columns[:8])})"
         yield BadRow(where=f"{where}:1", kind="key", problem=problem, index=rows)
         return
     if not table.metadata.num_rows:
@@ -36,11 +38,15 @@ def read_parquet(file: BinaryIO, where: str, *, text_key: str, after: int, gauge
         if first + count > after:
             index = first
             try:
-                for value in _values(pyarrow, table, group, text_key):
+                for row in _rows(table, group, column):
                     index += 1
                     gauge.line = index + 1
                     if index > after:
-                        yield text_record(value, where=f"{where}:{index}", index=index)
+                        place = f"{where}:{index}"
+                        if isinstance(row, UnicodeDecodeError):
+                            yield BadRow(where=place, kind="encoding", problem=describe_decode_error(row), index=index)
+                        else:
+                            yield parse(row, where=place, index=index)
                     gauge.bytes_done = size_bytes * index // rows
             except broken as error:
                 problem = f"row group {group} is broken ({_first_line(error)}); its remaining rows are left out"
@@ -48,16 +54,24 @@ def read_parquet(file: BinaryIO, where: str, *, text_key: str, after: int, gauge
         first += count
 
 
-def _values(pyarrow: Any, table: Any, group: int, text_key: str) -> Iterator[object]:
+def _rows(table: Any, group: int, column: str | None) -> Iterator[object]:
+    """Rows as dictionaries; a row that holds bytes which are no UTF-8 is the error that says so."""
     metadata = table.metadata.row_group(group)
     group_bytes = max(1, metadata.total_byte_size)
     batch_rows = max(1, min(4096, _BATCH_BYTES * max(1, metadata.num_rows) // group_bytes))
-    for batch in table.iter_batches(batch_size=batch_rows, row_groups=[group], columns=[text_key], use_threads=False):
-        column = batch.column(0)
+    columns = None if column is None else [column]
+    for batch in table.iter_batches(batch_size=batch_rows, row_groups=[group], columns=columns, use_threads=False):
         try:
-            yield from column.to_pylist()
+            yield from batch.to_pylist()
         except UnicodeDecodeError:
-            yield from column.cast(pyarrow.large_binary()).to_pylist()
+            yield from (_row(batch, number) for number in range(batch.num_rows))
+
+
+def _row(batch: Any, number: int) -> object:
+    try:
+        return batch.slice(number, 1).to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return error
 
 
 def _first_line(error: BaseException) -> str:

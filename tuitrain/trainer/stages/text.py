@@ -29,7 +29,7 @@ from tuitrain.trainer.precision import recipe
 from tuitrain.trainer.setup import DataFacts, Language, Prompt, Setup
 from tuitrain.trainer.telemetry import MemoryMeter, Telemetry
 from tuitrain.trainer.weights import NativeWeights
-from tuitrain_kernels import choose_attention
+from tuitrain_kernels import Choice, choose_attention
 from tuitrain_planners import ModelShape
 
 PROGRESS_EVERY_S = 0.5
@@ -83,7 +83,7 @@ def build_text(run_dir: Path, resolved: Resolved, world: World, telemetry: Telem
     return setup
 
 
-def attention_chooser(resolved: Resolved, world: World, shape: DecoderShape, dtype: torch.dtype) -> functools.partial[object]:
+def attention_chooser(resolved: Resolved, world: World, shape: DecoderShape, dtype: torch.dtype) -> functools.partial[Choice]:
     """Chooses among our own attention kernels."""
     config = resolved.config
     return functools.partial(

@@ -1,0 +1,110 @@
+"""Checks that need the model as it will be trained: head, packing, gradients. Each compares the fast way with the plain one, on
+the run's own weights, backend and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tuitrain.data.chat.findings import Finding
+from tuitrain.data.chat.loader import ExampleLoader
+from tuitrain.model.pretrained import Pretrained
+from tuitrain.trainer.evaluate import evaluating
+
+TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
+"""Largest difference of logits of order 10 between two orders of the same sums: units in the last place, through all layers."""
+PACKED_TOKENS = 48
+"""Tokens of each of the two examples that are packed for the test."""
+
+
+def check_model(model: Pretrained, loader: ExampleLoader, *, quant: str | None) -> list[Finding]:
+    """Findings, slow ones last."""
+    findings = [*_head(model, loader)]
+    if loader.shape.packing:
+        findings += _packing(model, loader)
+    if quant is not None:
+        findings += _quantised(model, loader, quant)
+    return findings
+
+
+def _head(model: Pretrained, loader: ExampleLoader) -> Iterator[Finding]:
+    """Our head on hidden states against the model's own logits: families that scale or cap theirs must not be mistaken."""
+    tokens = _two(loader, model.device)[0]
+    with torch.no_grad(), evaluating(model):
+        ours = model(tokens[None])[0]
+        with model._autocast():
+            theirs = model.lm(input_ids=tokens[None], use_cache=False).logits[0].float()
+    error, limit = float((ours - theirs).abs().max()), TOLERANCE[model.compute_dtype]
+    if not error <= limit:
+        message = f"logits by hidden states and head differ from the model's own by {error:.2g} (limit {limit:g})"
+        fix = "this family computes its logits in a way tuitrain does not know; please report it with the model's name"
+        yield Finding(check="head", severity="block", message=message, fix=fix)
+    else:
+        yield Finding(check="head", severity="ok", message=f"logits equal the model's own (largest difference {error:.1g})")
+
+
+def _packing(model: Pretrained, loader: ExampleLoader) -> Iterator[Finding]:
+    """Two examples in one row must give the logits each gives alone."""
+    first, second = _two(loader, model.device)
+    row = torch.cat([first, second])[None]
+    positions = torch.cat([torch.arange(len(first)), torch.arange(len(second))])[None].to(model.device)
+    documents = torch.cat([torch.zeros(len(first)), torch.ones(len(second))])[None].long().to(model.device)
+    with torch.no_grad(), evaluating(model):
+        packed = model(row, documents, positions)[0]
+        alone = torch.cat([model(first[None])[0], model(second[None])[0]])
+        blind = model(row)[0]
+    error, limit = float((packed - alone).abs().max()), TOLERANCE[model.compute_dtype]
+    seen = float((blind - alone).abs().max())
+    backend = model.lm.config._attn_implementation
+    if not error <= limit:
+        message = (
+            f"with {backend} attention, packed examples see each other: logits differ by {error:.2g} from the examples alone "
+            f"(limit {limit:g}; without any isolation they differ by {seen:.2g})"
+        )
+        fix = "train.attention=sdpa, or data.packing=false"
+        yield Finding(check="packing", severity="block", message=message, fix=fix)
+    else:
+        message = (
+            f"packed logits equal unpacked ones to {error:.1g} with {backend} attention (without isolation: {seen:.2g} apart)"
+        )
+        yield Finding(check="packing", severity="ok", message=message)
+
+
+def _quantised(model: Pretrained, loader: ExampleLoader, quant: str) -> Iterator[Finding]:
+    """Gradients must be the same after an evaluation: a backend that repacks its weights in place loses them silently."""
+    tokens = _two(loader, model.device)[0]
+    before = _gradient_norm(model, tokens)
+    with torch.no_grad(), evaluating(model):
+        model(tokens[None])
+    after = _gradient_norm(model, tokens)
+    if not (np.isfinite(before) and before > 0 and abs(after - before) <= 1e-3 * before):
+        message = f"{quant}: the gradient's norm is {before:.4g} before an evaluation and {after:.4g} after it"
+        fix = "upgrade bitsandbytes, or method.kind=lora"
+        yield Finding(check="quantisation", severity="block", message=message, fix=fix)
+    else:
+        yield Finding(
+            check="quantisation", severity="ok", message=f"{quant}: gradients are the same before and after an evaluation"
+        )
+
+
+def _gradient_norm(model: Pretrained, tokens: Tensor) -> float:
+    """Of the trained weights. At the start an adapter's second matrix is 0, so its gradient alone is not."""
+    trained = [each for each in model.parameters() if each.requires_grad]
+    with torch.enable_grad(), evaluating(model):  # without dropout, or two passes differ
+        loss = model(tokens[None]).float().logsumexp(-1).mean()
+        gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+    return float(torch.nn.utils.get_total_norm([each for each in gradients if each is not None]))
+
+
+def _two(loader: ExampleLoader, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The beginnings of two of the run's own examples, of unequal length."""
+    usable = loader.usable
+    chosen = [loader.train[int(usable[0])], loader.train[int(usable[len(usable) // 2])]]
+    cut = [
+        each.ids[: min(len(each.ids), limit)] for each, limit in zip(chosen, (PACKED_TOKENS, PACKED_TOKENS - 11), strict=True)
+    ]
+    first, second = (torch.from_numpy(np.ascontiguousarray(each)).to(device) for each in cut)
+    return first, second
