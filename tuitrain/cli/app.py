@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tuitrain.cli import chat, data, demo, doctor, plan, runs, schema, tokenizer, train
+from tuitrain.cli import chat, data, demo, doctor, export, plan, runs, schema, tokenizer, train
 
 app = typer.Typer(
     name="tuitrain",
@@ -47,5 +47,5 @@ def root(
         raise typer.Exit(open_interface())
 
 
-for module in (demo, plan, train, runs, data, tokenizer, chat, doctor, schema):
+for module in (demo, plan, train, runs, data, tokenizer, chat, export, doctor, schema):
     module.register(app)

@@ -270,8 +270,9 @@ def settle(resolved: Resolved, total_steps: int, reason: str, *, pace: Pace | No
         why = f"{share:.0%} of the run" if share else "muon starts calm: zero-initialised outputs, updates of norm 1"
         resolved = resolved.with_value("schedule.warmup_steps", warmup, why)
     if config.eval.every_steps == "auto":
-        every = max(1, total_steps // 10)
-        resolved = resolved.with_value("eval.every_steps", every, "10 evaluations over the run")
+        times = 5 if config.model.base is not None else 10
+        every = max(1, total_steps // times)
+        resolved = resolved.with_value("eval.every_steps", every, f"{times} evaluations over the run")
     if config.eval.max_tokens == "auto":
         resolved = resolved.with_value("eval.max_tokens", *_eval_tokens(resolved, total_steps, pace))
     if config.checkpoint.every_steps == "auto":

@@ -39,7 +39,8 @@ def resolve_tuning(resolved: Resolved, machine: Machine, say: Callable[[str], No
     assert model.base is not None, "only runs from a base come here"
     base = find_base(model.base, revision=model.revision, say=say)
     resolved = resolved.with_value("model.base", str(base.folder), base.origin)
-    for rule in (_sources, _tokenizer, _method, _preference, _optimizer, _packing, _seq_len, _batch, _length, _rates):
+    rules = (_sources, _tokenizer, _method, _preference, _optimizer, _packing, _seq_len, _batch, _length, _rates, _judging)
+    for rule in rules:
         resolved = rule(resolved, base)
     return resolved
 
@@ -191,6 +192,19 @@ def _rates(resolved: Resolved, base: BaseModel) -> Resolved:
     if optim.weight_decay == "auto":
         decay, why = (0.0, "an adapter is small already") if adapter else (0.01, "usual for fine-tuning")
         resolved = resolved.with_value("optim.weight_decay", decay, why)
+    return resolved
+
+
+def _judging(resolved: Resolved, base: BaseModel) -> Resolved:
+    judged = resolved.config.eval
+    if resolved.config.run.stage not in EXAMPLE_STAGES:
+        return resolved
+    if "temperature" not in judged.model_fields_set:
+        resolved = resolved.with_value(
+            "eval.temperature", 0.0, "the same answers can be compared from evaluation to evaluation"
+        )
+    if judged.max_tokens == "auto":
+        resolved = resolved.with_value("eval.max_tokens", None, "held-out examples are few: all of them, every time")
     return resolved
 
 

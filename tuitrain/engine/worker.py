@@ -1,5 +1,5 @@
-"""The worker: loads a Hugging Face model folder with transformers and generates, streaming. `tuitrain.runs.generation` says
-what it speaks.
+"""The worker: loads a model folder, or an adapter beside its base, with transformers and generates, streaming.
+`tuitrain.runs.generation` says what it speaks.
 
     python -m tuitrain.engine.worker MODEL_DIR [--threads N]
 
@@ -10,6 +10,7 @@ the folder.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -21,7 +22,9 @@ from queue import Queue
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+from transformers import AutoTokenizer, StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+
+from tuitrain.model.trained import load_trained
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
@@ -43,15 +46,14 @@ class Worker:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        self.model = (
-            AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-            .to(device)
-            .eval()
-        )
+        trained = load_trained(folder, dtype=dtype, device=torch.device(device))
+        self.model, self.adapted = trained.lm, trained.adapted
         self._stop = _Stop()
+        self.ends = _end_ids(self.model, self.tokenizer)
         self.say(
             kind="ready",
             model=folder.name,
+            adapter=self.adapted,
             parameters=self.model.num_parameters(),
             context=int(self.model.config.max_position_embeddings),
             has_chat_template=self.tokenizer.chat_template is not None,
@@ -96,14 +98,19 @@ class Worker:
         result: dict[str, Any] = {}
 
         def work() -> None:
+            base = (
+                contextlib.nullcontext() if request.get("adapter", True) or not self.adapted else self.model.disable_adapter()
+            )
             try:
-                with torch.inference_mode():
+                with torch.inference_mode(), base:
                     result["ids"] = self.model.generate(
                         ids,
                         attention_mask=torch.ones_like(ids),
                         streamer=streamer,
                         max_new_tokens=min(int(request["max_tokens"]), room),
                         pad_token_id=self.tokenizer.eos_token_id,
+                        eos_token_id=sorted(self.ends) or None,
+                        use_cache=True,
                         stopping_criteria=StoppingCriteriaList([self._stop]),
                         **sampling,
                     )
@@ -123,7 +130,7 @@ class Worker:
             return
         wall_s = time.perf_counter() - start
         made = int(result["ids"].shape[1] - ids.shape[1])
-        ended = made > 0 and int(result["ids"][0, -1]) == self.tokenizer.eos_token_id
+        ended = made > 0 and int(result["ids"][0, -1]) in self.ends
         reason = "stopped" if self._stop.asked.is_set() else "end" if ended else "length"
         self.say(kind="done", tokens=made, wall_s=wall_s, tokens_per_s=made / wall_s if wall_s else 0.0, reason=reason)
 
@@ -137,6 +144,13 @@ class Worker:
             text_ids = self.tokenizer(request["prompt"], add_special_tokens=False)["input_ids"]
             ids = torch.tensor([[self.tokenizer.eos_token_id, *text_ids]])
         return ids.to(self.model.device)  # type: ignore[no-any-return]
+
+
+def _end_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Every id at which generation stops: a chat model often has two."""
+    configured = model.generation_config.eos_token_id
+    ends = set(configured) if isinstance(configured, list) else {configured}
+    return {int(each) for each in (*ends, tokenizer.eos_token_id) if each is not None}
 
 
 def requests(worker_queue: Queue[dict[str, Any]]) -> Iterator[dict[str, Any]]:

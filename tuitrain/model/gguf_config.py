@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 
 from tuitrain.errors import CheckpointError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 COMPLETED: Final = ("llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "gemma2", "gemma3", "phi3", "gpt2")
 """Architectures whose configs are known to be whole after `complete`."""
+_NOT_OF_CONFIG: Final = ("_model_name_or_path", "unk_token_id")
 _RENAMED: Final = {
     "attention.key_length": "head_dim",
     "attn_logit_softcapping": "attn_logit_softcapping",
@@ -62,6 +64,7 @@ class Metadata:
 def complete(config: dict[str, Any], data: Metadata) -> dict[str, Any]:
     """The config as transformers read it, with what it left out. CheckpointError for what cannot be said in a config."""
     scaling = str(data.of_arch("rope.scaling.type", "none"))
+    config = {key: _shortest(value) for key, value in config.items() if key not in _NOT_OF_CONFIG}
     if data.arch not in COMPLETED:
         if scaling not in ("none", "") or "rope_freqs.weight" in data.tensors:
             raise CheckpointError(f"the file scales its rotary positions, which is not read for {data.arch}")
@@ -71,7 +74,6 @@ def complete(config: dict[str, Any], data: Metadata) -> dict[str, Any]:
             "the file holds a mixture of experts of architecture llama (Mixtral), which transformers cannot read",
             "use the model's own Hugging Face folder",
         )
-    config = dict(config)
     for key, name in _RENAMED.items():
         if name in _OF_ARCH[data.arch] and (value := data.of_arch(key)) is not None:
             config[name] = value
@@ -98,8 +100,13 @@ def complete(config: dict[str, Any], data: Metadata) -> dict[str, Any]:
     return config
 
 
+def _shortest(value: Any) -> Any:
+    """1e-05 for what a 32-bit field of the file makes 9.999999747378752e-06."""
+    return float(str(np.float32(value))) if isinstance(value, float) and float(np.float32(value)) == value else value
+
+
 def _add_rotary(config: dict[str, Any], data: Metadata, scaling: str) -> None:
-    theta = float(data.of_arch("rope.freq_base", 10_000.0))
+    theta = _shortest(data.of_arch("rope.freq_base", 10_000.0))
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
     original = data.of_arch("rope.scaling.original_context_length")
     head_dim = config.get("head_dim") or data.of_arch("embedding_length") // data.of_arch("attention.head_count")
@@ -126,8 +133,8 @@ def _add_rotary(config: dict[str, Any], data: Metadata, scaling: str) -> None:
     if data.arch == "phi3":
         rope["partial_rotary_factor"] = dims / head_dim
         config["original_max_position_embeddings"] = original or data.of_arch("context_length")
-    config.pop("rope_theta", None)
-    config.pop("rope_scaling", None)
+    for older in ("rope_theta", "rope_scaling"):
+        config.pop(older, None)
     config["rope_parameters"] = rope
     if data.arch == "gemma3":
         local = float(data.of_arch("rope.freq_base_swa", 10_000.0))

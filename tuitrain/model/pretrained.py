@@ -9,6 +9,7 @@ attention is causal. That both hold is tested before every run, see `trainer.fli
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,39 @@ class Pretrained(nn.Module):
         else:
             # Non-reentrant: the reentrant kind loses gradients where a frozen embedding feeds the first layer.
             self.lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    @torch.no_grad()
+    def generate(
+        self,
+        rows: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        end_ids: Sequence[int],
+        pad_id: int,
+        seed: int,
+    ) -> list[list[int]]:
+        """What follows each row, with a key/value cache; ends are left off. Draws do not touch the random state of training."""
+        longest = max(map(len, rows))
+        # Padded on the left, where generation wants it; here, and only here, a padding mask is right.
+        tokens = torch.tensor([[pad_id] * (longest - len(row)) + list(row) for row in rows], device=self.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.device)
+        sampling: dict[str, Any] = {"do_sample": temperature > 0}
+        if temperature > 0:
+            sampling |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), self._autocast():
+            torch.manual_seed(seed)
+            made = self.lm.generate(
+                tokens, attention_mask=mask, max_new_tokens=max_tokens, eos_token_id=list(end_ids) or None, pad_token_id=pad_id,
+                use_cache=True, **sampling,
+            )  # fmt: skip
+        ends = set(end_ids)
+        results = []
+        for row in made[:, longest:].tolist():
+            stop = next((at for at, number in enumerate(row) if number in ends), len(row))
+            results.append(row[:stop])
+        return results
 
     def without_adapter(self) -> AbstractContextManager[Any]:
         """The base alone: the reference model of preference tuning."""

@@ -2,10 +2,11 @@
 
 Start it, ask, read pieces as they come, stop it. Both ends speak one JSON object per line, over the worker's stdin and stdout:
 
-    -> {"op": "generate", "prompt": str | null, "messages": [...] | null, "max_tokens", "temperature", "top_p", "top_k", "seed"}
+    -> {"op": "generate", "prompt": str | null, "messages": [...] | null, "max_tokens", "temperature", "top_p", "top_k", "seed",
+        "adapter"}
     -> {"op": "stop"}                       end the current generation
     -> {"op": "quit"}
-    <- {"kind": "ready", "model", "parameters", "context", "has_chat_template", "load_s"}
+    <- {"kind": "ready", "model", "adapter", "parameters", "context", "has_chat_template", "load_s"}
     <- {"kind": "text", "text"}             a piece, as it is made
     <- {"kind": "done", "tokens", "wall_s", "tokens_per_s", "reason": "end" | "length" | "stopped"}
     <- {"kind": "error", "message", "hint"}
@@ -40,6 +41,8 @@ class GenerateRequest:
     top_k: int = 0
     """0 considers all tokens."""
     seed: int | None = None
+    adapter: bool = True
+    """False asks the base without its adapter."""
 
     def to_dict(self) -> dict[str, Any]:
         """The line to send."""

@@ -49,6 +49,8 @@ class RunPlan:
     """A planner's Plan, and what a run shows of it."""
 
     plan: Plan
+    tuned: bool = False
+    """Whether the run starts from a trained model: laws of loss do not speak about it."""
 
     def to_dict(self) -> dict[str, Any]:
         """The content of plan.json: the planner's document, the fields of the run's plan event, and every explanation."""
@@ -57,21 +59,21 @@ class RunPlan:
 
     def event_fields(self) -> dict[str, Any]:
         """The plan in the units a trainer measures in: nats per token, bits per byte, bytes of the process."""
-        planned, request = self.plan, self.plan.request
+        planned, request, tuned = self.plan, self.plan.request, self.tuned
         nats_per_unit = 1.0
         bits_per_byte = None
         if request.law.unit == "bits/byte":
             assert request.bytes_per_token is not None, "a law in bits per byte is planned with the bytes of a token"
             nats_per_unit, bits_per_byte = math.log(2) * request.bytes_per_token, planned.loss.value
         return {
-            "loss": planned.loss.value * nats_per_unit,
+            "loss": None if tuned else planned.loss.value * nats_per_unit,
             "bits_per_byte": bits_per_byte,
             "tokens_per_s": planned.throughput.tokens_per_s.value,
             "mfu_frac": planned.throughput.mfu.value if planned.throughput.mfu else None,
             "peak_bytes": int(counted_peak_bytes(planned.memory, request.hardware)),
             "duration_s": planned.throughput.duration_s.mid.value,
             "tokens": int(planned.tokens.value),
-            "loss_curve": [[step, loss * nats_per_unit] for step, loss in planned.loss_curve],
+            "loss_curve": [] if tuned else [[step, loss * nats_per_unit] for step, loss in planned.loss_curve],
         }
 
     def to_text(self) -> str:
@@ -84,7 +86,7 @@ def plan_for_run(resolved: Resolved, machine: Machine | None = None, *, hardware
     machine = machine or this_machine()
     config = resolved.config
     hardware = hardware or hardware_of(resolved, machine)
-    return RunPlan(plan=plan(request_for(config, hardware)))
+    return RunPlan(plan=plan(request_for(config, hardware)), tuned=config.model.base is not None)
 
 
 def hardware_of(resolved: Resolved, machine: Machine) -> Hardware:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tuitrain.config.resolve import EVAL_TIME_FRAC
 from tuitrain.trainer.evaluate import Evaluation, evaluate
 from tuitrain.trainer.preference import averages
 from tuitrain.trainer.sample import continue_prompts
@@ -16,6 +17,8 @@ class Judge:
 
     def __init__(self, setup: Setup, state: TrainState, *, micro_batch: int) -> None:
         self._setup, self._state, self._micro_batch = setup, state, micro_batch
+        self._sample_s = 0.0
+        """What generating took the last time."""
 
     def evaluate(self, *, final: bool = False) -> None:
         """One pass over the validation set, or the part that `eval.max_tokens` grants. May end the run (early stopping)."""
@@ -53,8 +56,16 @@ class Judge:
         setup = self._setup
         return evaluate(setup.loss, setup.loader, setup.world, micro_batch=self._micro_batch, max_tokens=max_tokens)
 
-    def sample(self) -> None:
-        """Continue the configured prompts. Only the main process does; the others wait at their next sum."""
+    def before_training(self) -> None:
+        """What the base does untouched: whatever training claims is measured from there."""
+        self.evaluate()
+        self.sample(always=True)
+
+    def sample(self, *, always: bool = False) -> None:
+        """Continue the prompts. Only the main process does; the others wait at their next sum. Of a fine-tuning run not
+        `always`: generating must not cost more than evaluating may."""
+        if self._setup.tuned and not always and self._sample_s > EVAL_TIME_FRAC * self._state.position.train_s:
+            return
         setup, state, config = self._setup, self._state, self._setup.resolved.config
         prompts = setup.language.prompts
         if not setup.world.is_main or not config.eval.sample_tokens or not prompts:
@@ -70,5 +81,6 @@ class Judge:
         )
         sample_s = time.perf_counter() - start
         state.position.train_s += sample_s
+        self._sample_s = sample_s
         for index, (prompt, (text, tokens)) in enumerate(zip(prompts, made, strict=True)):
             setup.telemetry.emit("sample", index=index, prompt=prompt.shown, text=text, tokens=tokens, sample_s=sample_s)

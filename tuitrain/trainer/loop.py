@@ -56,6 +56,8 @@ class Trainer:
 
     def run(self) -> Ending:
         """Train to the end, or to whatever ends it."""
+        if self.setup.tuned and self.position.step == 0:
+            self._judge.before_training()
         self.setup.telemetry.phase("train")
         while self.state.ending is None and self.position.step < self.position.total_steps:
             self._one_step()
@@ -206,7 +208,7 @@ class Trainer:
         """A complete run is judged once more, over the whole validation set; whatever was trained is saved."""
         if ending.state == "finished":
             self._judge.evaluate(final=True)
-            self._judge.sample()
+            self._judge.sample(always=True)
         if ending.state in ("finished", "stopped"):
             reason = "final" if ending.state == "finished" else ("signal" if self._stop.name else "stop")
             if not self.saver.save(reason):

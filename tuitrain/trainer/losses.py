@@ -13,6 +13,11 @@ from tuitrain.model.pretrained import Pretrained
 from tuitrain_kernels import IGNORE, linear_cross_entropy, plain_linear_cross_entropy
 
 
+def is_plain_product(head: Any) -> bool:
+    """Whether a head is its weight alone: no bias (phi has one), no adapter. Only such heads are computed in chunks."""
+    return isinstance(head, nn.Linear) and getattr(head, "bias", None) is None
+
+
 class LossHead(nn.Module):
     """The head's product and the loss over it. One module, so that whoever shards weights can gather the head's around it."""
 
@@ -21,12 +26,10 @@ class LossHead(nn.Module):
     def __init__(self, lm_head: nn.Module, softcap: float | None) -> None:
         super().__init__()
         self.lm_head, self.softcap = lm_head, softcap
-        self.is_plain_product = isinstance(lm_head, nn.Linear) and lm_head.bias is None
-        """Whether it is its weight alone: no bias (phi has one), no adapter. Only such heads are computed in chunks."""
 
     def forward(self, hidden_RD: Tensor, targets_R: Tensor, kind: str, *, compiled: bool) -> Tensor:
         """The loss summed over rows with a target."""
-        if not self.is_plain_product:
+        if not is_plain_product(self.lm_head):
             valid_R = targets_R != IGNORE
             logits_RV = self.lm_head(hidden_RD[valid_R]).float()
             if self.softcap is not None:

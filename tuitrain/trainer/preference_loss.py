@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tuitrain.config.schema import PreferenceSection
 from tuitrain.model.pretrained import Pretrained
+from tuitrain.trainer.losses import is_plain_product
 from tuitrain.trainer.preference import (
     FIELDS,
     METHODS,
@@ -112,7 +113,7 @@ def answer_log_probs(model: Pretrained, tokens_BT: Tensor, targets_BT: Tensor) -
     hidden_BTD = model.hidden(tokens_BT)
     head: Any = model.lm_head
     rows, width = targets_BT.shape
-    if isinstance(head, nn.Linear) and head.bias is None:
+    if is_plain_product(head):
         each_R = linear_log_probs(hidden_BTD.flatten(0, 1), head.weight, targets_BT.flatten(), model.logit_softcap)
         return each_R.view(rows, width).sum(dim=1)
     logits_BTV = model.logits(hidden_BTD).log_softmax(dim=-1)

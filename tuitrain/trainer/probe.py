@@ -32,6 +32,8 @@ GPU_MICRO_BATCH_TOKENS = 65_536
 any)."""
 USABLE_FRAC = 0.9
 MEASURED_STEPS = 3
+ENOUGH_S = 3.0
+"""Seconds of measured steps after which no more are: noise is small beside them, and waiting is not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +54,7 @@ def probe(setup: Setup) -> Probed:
     telemetry.phase("probe", "one sequence")
     setup.before_probe()
     micro_batch = _fitting_micro_batch(setup)
-    step_s = _measure(setup, micro_batch)
+    step_s = _measure(setup, micro_batch, warm=True)
     compiled = _try_compiling(setup, micro_batch, step_s)
     if compiled is not None:
         step_s = compiled
@@ -168,13 +170,15 @@ def _one_step(setup: Setup, micro_batch: int, *, at_most: int, first_sequence: i
     return result, len(mine)
 
 
-def _measure(setup: Setup, micro_batch: int) -> float:
-    """Seconds of a whole step, from a few steps of up to four micro-batches each."""
+def _measure(setup: Setup, micro_batch: int, *, warm: bool = False) -> float:
+    """Seconds of a whole step, from a few steps of up to four micro-batches each; of long ones from one. `warm`: a step of this
+    micro-batch has just run."""
     per_step = setup.sequences_per_step // setup.world.size // micro_batch
-    _one_step(setup, micro_batch, at_most=1)
+    if not warm:
+        _one_step(setup, micro_batch, at_most=1)
     setup.meter.reset()
-    times = []
-    for _ in range(MEASURED_STEPS):
+    times: list[float] = []
+    while len(times) < MEASURED_STEPS and (not times or sum(times) < ENOUGH_S):
         _wait(setup)
         start = time.perf_counter()
         _, count = _one_step(setup, micro_batch, at_most=4)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tuitrain.model.pretrained import Pretrained
 from tuitrain.trainer.evaluate import evaluating
 from tuitrain.trainer.setup import Language
 
@@ -20,6 +21,13 @@ def continue_prompts(
 ) -> list[tuple[str, int]]:
     """(continuation, tokens made) of each prompt. A row stops where a document or an answer ends; temperature 0 takes the
     likeliest token."""
+    if isinstance(model, Pretrained):
+        with evaluating(model):
+            made = model.generate(
+                [prompt.ids for prompt in language.prompts], max_tokens=max_tokens, temperature=temperature,
+                end_ids=sorted(language.end_ids), pad_id=language.pad_id, seed=seed,
+            )  # fmt: skip
+        return [(language.decode(row), len(row)) for row in made]
     device, context, pad_id = model.device, model.context, language.pad_id
     generator = torch.Generator(device="cpu").manual_seed(seed)
     rows = [list(prompt.ids) for prompt in language.prompts]

@@ -99,6 +99,11 @@ class Setup:
     """Findings of the flight check."""
 
     @property
+    def tuned(self) -> bool:
+        """Whether the run starts from a trained model."""
+        return self.resolved.config.model.base is not None
+
+    @property
     def seq_len(self) -> int:
         """Tokens per sequence."""
         seq_len = self.resolved.config.train.seq_len

@@ -32,7 +32,8 @@ from tuitrain.data.split import is_held_out
 from tuitrain.errors import DataError
 from tuitrain.files import exclusive_lock, read_json, write_json
 
-VERSION: Final = 1
+VERSION: Final = 2
+QUESTIONS: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,8 @@ class PreparedExamples:
     """Kinds of trouble over all examples."""
     summaries: tuple[ReadSummary, ...]
     content_hash: str
+    questions: tuple[str, ...]
+    """What is asked in the first held-out examples, as people would read it; one for each of the set's units."""
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ def prepare_examples(
     counter = FindingCounter.from_dict(facts["findings"])
     return PreparedExamples(
         train=train, validation=validation, train_weights=weights, encoder=encoder, counter=counter,
-        summaries=tuple(read.summaries), content_hash=key,
+        summaries=tuple(read.summaries), content_hash=key, questions=tuple(facts["questions"]),
     )  # fmt: skip
 
 
@@ -167,7 +170,7 @@ def _canonical(item: Item) -> str:
 
 def _tokenize(folder: Path, key: str, read: _Read, encoder: ChatEncoder, *, judged: bool, progress: Listener) -> None:
     sides = {True: SetBuilder(), False: SetBuilder()}
-    counter, train_sources = FindingCounter(), []
+    counter, train_sources, questions = FindingCounter(), list[int](), list[str]()
     judged_of = {held: _Judged(side) for held, side in sides.items()}
     for done, (item, source, held) in enumerate(zip(read.items, read.sources, read.held_out, strict=True)):
         if done % 50 == 0:
@@ -185,7 +188,10 @@ def _tokenize(folder: Path, key: str, read: _Read, encoder: ChatEncoder, *, judg
             del sides[held].ids[before:]
             counter.add(f"refused: {error.message}", item.where)
             continue
-        if not held:
+        if held:
+            asked = [each.content for each in prompt_of(item) if each.role == "user"]
+            questions += [asked[-1] if asked else ""] * (len(sides[held].ids) - before)
+        else:
             train_sources += [source] * (len(sides[held].ids) - before)
     if judged:
         for held, each in judged_of.items():
@@ -194,7 +200,8 @@ def _tokenize(folder: Path, key: str, read: _Read, encoder: ChatEncoder, *, judg
     shutil.rmtree(folder, ignore_errors=True)
     sides[False].save(folder / "train", key + ":train")
     sides[True].save(folder / "validation", key + ":validation")
-    write_json(folder / "prepared.json", {"key": key, "findings": counter.to_dict(), "train_sources": train_sources})
+    facts = {"key": key, "findings": counter.to_dict(), "train_sources": train_sources, "questions": questions[:QUESTIONS]}
+    write_json(folder / "prepared.json", facts)
     progress(_progress(len(read.items), len(read.items)))
 
 

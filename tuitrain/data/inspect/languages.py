@@ -7,7 +7,7 @@ downloaded. Here it keeps an identifier of its own: the package's shared one can
 "und" (undetermined, ISO 639-2) is a text that is mostly code, has fewer than MIN_LETTERS letters of prose (fewer than
 MIN_DISTINCT where most of them are above U+0900: Hindi, Thai, Chinese and their like need few), or that the model gives less
 than MIN_CONFIDENCE to. Code is told by its lines: they are left out, and what remains is judged. All this is coarse: of 2 504
-English docstrings of the standard library 92 % are told as "en", 8 % as "und" and none as another language.
+English docstrings (over 60 characters, standard library) 92 % are told as "en", 8 % as "und" and none as another language.
 """
 
 from __future__ import annotations

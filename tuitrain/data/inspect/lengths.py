@@ -114,8 +114,8 @@ def _even_edges(shortest: int, longest: int) -> list[int]:
 
 def _widening_edges(shortest: int, longest: int) -> list[int]:
     """0, then powers of two and one and a half times each, powers of two, of four, or of sixteen: the finest that are few."""
-    finest = sorted({part << power for power in range(63) for part in (1, 3)})
-    for ladder in (finest, *([1 << power for power in range(0, 64, step)] for step in (1, 2, 4))):
+    finest = sorted({part << power for power in range(61) for part in (1, 3)})
+    for ladder in (finest, *([1 << power for power in range(0, 61, step)] for step in (1, 2, 4))):
         edges = [0, *ladder]
         start = max(place for place, edge in enumerate(edges) if edge <= shortest)
         stop = min(place for place, edge in enumerate(edges) if edge > longest)

@@ -66,7 +66,7 @@ def number(value: float) -> str:
 
 def percent(value: float) -> str:
     """A share; one that is not 0 does not look like it."""
-    return "under 0.1 %" if 0 < value < 0.001 else f"{100 * value:.1f} %"
+    return "under 0.1 %" if 0 < value < 0.001 else f"{100 * value:.1f} %".replace(".0 %", " %")
 
 
 def histogram(bins: Sequence[dict[str, int]], limit: int | None) -> str:

@@ -208,7 +208,8 @@ def _language(resolved: Resolved, prepared: PreparedExamples) -> Language:
             unit = index * (2 if resolved.config.run.stage == "dpo" else 1)
             if unit < len(prepared.validation):
                 ids = prepared.validation[unit].ids[: int(prepared.validation.prompts[unit])].tolist()
-                prompts.append(Prompt(shown=encoder.decode([each for each in ids if each not in encoder.special_ids]), ids=ids))
+                plain = encoder.decode([each for each in ids if each not in encoder.special_ids])
+                prompts.append(Prompt(shown=(*prepared.questions, *[plain] * (unit + 1))[unit] or plain, ids=ids))
     else:
         for text in asked:
             if encoder.template is not None:
