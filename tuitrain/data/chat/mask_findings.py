@@ -15,6 +15,10 @@ _KINDS: Final[dict[str, tuple[str, Severity, str, str]]] = {
         "mask", "block", "{count} examples have no trained token: their loss would be 0 and teach nothing",
         "look at them with `tuitrain data inspect`; data.chat_template=chatml if the template never shows the answer",
     ),
+    "hidden": (
+        "mask", "block", "in {count} examples the template does not show the answer it was given: nothing of it would be learnt",
+        "data.chat_template=chatml, or a template that shows an answer that is plain text",
+    ),
     "end-not-trained": (
         "end token", "block",
         "in {count} examples no answer ends in a token at which generation stops ({ends}): the model would never stop",

@@ -39,14 +39,17 @@ def mask_chat(encoder: ChatEncoder, messages: Sequence[Message]) -> list[Masked]
     template = encoder.template
     assert template is not None, "without a template there is no chat"
     turns = [each.to_dict() for each in messages]
+    answers = [index for index, turn in enumerate(turns) if turn["role"] == "assistant"]
     if template.has_marks:
         text, spans = template.render_marked(turns)
-        return [_masked(encoder, text, spans, _prompt_of_first(template, turns))]
+        masked = _masked(encoder, text, spans, _prompt_of_first(template, turns))
+        if spans and _hidden([turns[index] for index in answers], text, spans):
+            masked.problems = (*masked.problems, "hidden")
+        return [masked]
     text = template.render(turns)
-    answers = [index for index, turn in enumerate(turns) if turn["role"] == "assistant"]
     spans = []
     for index in answers:
-        span = _span(template, turns, index, text)
+        span = _span(encoder, template, turns, index, text)
         if span is None:
             break
         spans.append(span)
@@ -70,22 +73,39 @@ def mask_raw(encoder: ChatEncoder, prompt: str, completion: str) -> Masked:
     return Masked(ids=ids, trained=trained, prompt_tokens=len(before), problems=tuple(problems))
 
 
-def _span(template: ChatTemplate, turns: Turns, index: int, text: str) -> tuple[int, int] | None:
-    """Characters of the answer at `index` within the whole text; None where the template rewrites what comes before."""
+def _span(encoder: ChatEncoder, template: ChatTemplate, turns: Turns, index: int, text: str) -> tuple[int, int] | None:
+    """Characters of the answer at `index` within the whole text; None where the template rewrites the answer or what comes
+    before it."""
     before = template.render(turns[:index], add_generation_prompt=True)
     upto = text if index == len(turns) - 1 else template.render(turns[: index + 1])
     if not text.startswith(before):
         return None
-    # What ends a conversation may not stand in its middle (Phi-3 puts an eos behind the last answer alone).
-    end = len(upto) if text.startswith(upto) else _common(text, upto)
+    # What ends a conversation may not stand in its middle: Phi-3 puts an eos behind the last answer, gpt-oss ends it by
+    # another token than those before.
+    end = len(upto) if text.startswith(upto) else _common(encoder, text, upto, after=len(before))
     if end <= len(before) or turns[index]["content"].strip() not in text[len(before) : end]:
         return None
     return len(before), end
 
 
-def _common(first: str, second: str) -> int:
-    """Characters both begin with."""
-    return next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
+def _common(encoder: ChatEncoder, text: str, upto: str, *, after: int) -> int:
+    """Characters of the whole tokens both texts begin with; 0 where only `upto` ends the answer that begins at `after`."""
+    first, second = encoder.encode(text), encoder.encode(upto)
+    count = next(
+        (at for at, (a, b) in enumerate(zip(first.ids, second.ids, strict=False)) if a != b),
+        min(len(first.ids), len(second.ids)),
+    )
+    ends = [at for at, number in enumerate(second.ids) if number in encoder.end_ids and second.spans[at][0] >= after]
+    if count == 0 or (ends and ends[0] >= count):
+        return 0
+    return second.spans[count - 1][1]
+
+
+def _hidden(answers: Turns, text: str, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether an answer is not in what is trained. Its last line must be: templates take thoughts out and trim, no more."""
+    shown = "".join(text[begin:end] for begin, end in spans)
+    ends = (turn["content"].rpartition("</think>")[2].strip().rpartition("\n")[2].strip() for turn in answers)
+    return any(end not in shown for end in ends)
 
 
 def _answer_alone(encoder: ChatEncoder, template: ChatTemplate, turns: Turns, *, split: bool) -> Masked:
@@ -95,11 +115,13 @@ def _answer_alone(encoder: ChatEncoder, template: ChatTemplate, turns: Turns, *,
         whole = _masked(encoder, text, [], before)
         whole.problems = (*(each for each in whole.problems if each != "nothing-trained"), "not-prefix")
         return whole
-    masked = _masked(encoder, text, [(len(before), len(text))], before)
-    return Masked(
-        ids=masked.ids, trained=masked.trained, prompt_tokens=masked.prompt_tokens,
-        problems=(*masked.problems, "split") if split else masked.problems,
-    )  # fmt: skip
+    spans = [(len(before), len(text))]
+    masked = _masked(encoder, text, spans, before)
+    if any(masked.trained) and _hidden(turns[-1:], text, spans):
+        masked.problems = (*masked.problems, "hidden")
+    if split:
+        masked.problems = (*masked.problems, "split")
+    return masked
 
 
 def _masked(encoder: ChatEncoder, text: str, spans: Sequence[tuple[int, int]], serving_prompt: str) -> Masked:
@@ -114,7 +136,7 @@ def _masked(encoder: ChatEncoder, text: str, spans: Sequence[tuple[int, int]], s
         problems.append("double-bos")
     served = encoder.encode(serving_prompt).ids
     if spans and encoded.ids[: len(served)] != served:
-        problems.append("border")
+        problems.append("border" if text.startswith(serving_prompt) else "not-prefix")
     first = next((index for index, each in enumerate(trained) if each), len(trained))
     return Masked(ids=encoded.ids, trained=trained, prompt_tokens=first, problems=tuple(problems))
 

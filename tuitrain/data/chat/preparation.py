@@ -49,6 +49,9 @@ class PreparedExamples:
     """Kinds of trouble over all examples."""
     summaries: tuple[ReadSummary, ...]
     content_hash: str
+    items: tuple[Item, ...]
+    held_out: tuple[bool, ...]
+    """Of each item, whether it is held out."""
     questions: tuple[str, ...]
     """What is asked in the first held-out examples, as people would read it; one for each of the set's units."""
 
@@ -88,7 +91,8 @@ def prepare_examples(
     counter = FindingCounter.from_dict(facts["findings"])
     return PreparedExamples(
         train=train, validation=validation, train_weights=weights, encoder=encoder, counter=counter,
-        summaries=tuple(read.summaries), content_hash=key, questions=tuple(facts["questions"]),
+        summaries=tuple(read.summaries), content_hash=key, items=tuple(read.items),
+        held_out=tuple(read.held_out), questions=tuple(facts["questions"]),
     )  # fmt: skip
 
 

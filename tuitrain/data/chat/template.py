@@ -31,9 +31,14 @@ class ChatTemplate:
 
     def __init__(self, source: str, special: Mapping[str, str], *, origin: str) -> None:
         self.source, self.special, self.origin = source, dict(special), origin
-        self.has_marks = "generation %}" in source.replace("-%}", " %}").replace("endgeneration %}", "")
+        plain = _environment(marked=False)
+        jinja2 = load_extra("jinja2", "chat templates")
+        try:
+            self._compiled = plain.from_string(source)
+        except jinja2.exceptions.TemplateSyntaxError as error:
+            raise DataError(f"the chat template is no Jinja: line {error.lineno}: {error.message}", f"mend {origin}") from error
+        self.has_marks = _has_marks(plain, source)
         """Whether it says itself what the model generates, by {% generation %}."""
-        self._compiled = _environment(marked=False).from_string(source)
         self._marked = _environment(marked=True).from_string(source) if self.has_marks else None
 
     def render(self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False) -> str:
@@ -125,9 +130,23 @@ def _environment(*, marked: bool) -> Any:
     return environment
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, sort_keys: bool = False) -> str:
-    """Without the HTML escapes of Jinja's own."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, sort_keys=sort_keys)
+def _has_marks(environment: Any, source: str) -> bool:
+    """Whether there is a {% generation %} that is no comment, however its white space is written."""
+    kinds = [(kind, text) for _, kind, text in environment.lex(source) if kind != "whitespace"]
+    return any(
+        first[0] == "block_begin" and then == ("name", "generation") for first, then in zip(kinds, kinds[1:], strict=False)
+    )
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Without the HTML escapes of Jinja's own; arguments in transformers' order."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise(message: str) -> None:

@@ -38,10 +38,8 @@ class TokenizedSet:
         """1 and 0 for judged answers, -1 for all others."""
         self.where, self.content_hash = list(where), content_hash
         self.lengths: NDArray[np.int64] = np.diff(self.offsets)
-        starts = self.offsets[:-1]
-        self.trained_counts: NDArray[np.int64] = (
-            np.add.reduceat(np.asarray(self._trained, np.int64), starts) if len(starts) else np.zeros(0, np.int64)
-        )
+        before = np.concatenate([[0], np.cumsum(self._trained, dtype=np.int64)])
+        self.trained_counts: NDArray[np.int64] = np.diff(before[self.offsets])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,6 +83,9 @@ class SetBuilder:
         """Write the set; its manifest comes last, so a folder without one is none."""
         folder.mkdir(parents=True, exist_ok=True)
         lengths = [len(each) for each in self.ids]
+        others = {len(each) for each in (self.trained, self.prompts, self.liked, self.where)}
+        assert others == {len(lengths)}, f"{len(lengths)} examples, but {sorted(others)} masks, prompts, judgements, places"
+        assert lengths == [len(each) for each in self.trained], "an example's mask has another length than its ids"
         arrays: dict[str, NDArray[Any]] = {
             "ids": np.concatenate(self.ids) if self.ids else np.zeros(0, np.uint32),
             "trained": np.concatenate(self.trained) if self.trained else np.zeros(0, np.bool_),

@@ -10,8 +10,8 @@ import torch
 
 from tuitrain.config.resolve import model_shape
 from tuitrain.config.resolved import Resolved
-from tuitrain.data.chat.loader import ExampleLoader, Shape
-from tuitrain.data.chat.preparation import PreparedExamples, prepare_examples
+from tuitrain.data.chat.loading import fit_seq_len, make_loader, prepare_for
+from tuitrain.data.chat.preparation import PreparedExamples
 from tuitrain.errors import EnvironmentError_
 from tuitrain.model.adapters import add_adapter, check_base, describe_base, weights_hash
 from tuitrain.model.pretrained import ATTENTION, LoadOptions, Pretrained, load_base
@@ -41,9 +41,9 @@ PROMPTS = 3
 def build_examples(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry, peak_flop_per_s: float) -> Setup:
     """All parts of a fine-tuning run. FlightError where something would go wrong silently."""
     base = BaseModel(name=resolved.config.run.name, folder=Path(str(resolved.config.model.base)), origin="")
-    prepared = _prepare(resolved, world, telemetry, base.folder)
-    resolved = _fit_seq_len(resolved, prepared, base.context)
-    loader = _loader(resolved, prepared)
+    prepared = _prepare(resolved, world, telemetry)
+    resolved = fit_seq_len(resolved, prepared, base.context)
+    loader = make_loader(resolved, prepared)
     config = resolved.config
     telemetry.phase("check", "examples, masks, template, tokenizer")
     findings = check_data(prepared, loader, config, context=base.context)
@@ -93,14 +93,9 @@ def build_examples(run_dir: Path, resolved: Resolved, world: World, telemetry: T
     )
 
 
-def _prepare(resolved: Resolved, world: World, telemetry: Telemetry, base: Path) -> PreparedExamples:
-    config = resolved.config
-
+def _prepare(resolved: Resolved, world: World, telemetry: Telemetry) -> PreparedExamples:
     def run() -> PreparedExamples:
-        return prepare_examples(
-            config.data, stage=config.run.stage, judged=config.run.stage == "dpo" and config.preference.loss == "kto",
-            base=base, cache_dir=cache_dir(), progress=progress_to(telemetry),
-        )  # fmt: skip
+        return prepare_for(resolved, cache_dir=cache_dir(), progress=progress_to(telemetry))
 
     telemetry.phase("data", "reading examples")
     prepared = run() if world.is_main else None
@@ -108,44 +103,6 @@ def _prepare(resolved: Resolved, world: World, telemetry: Telemetry, base: Path)
     prepared = prepared or run()
     same_on_all(world, prepared.content_hash)
     return prepared
-
-
-def _fit_seq_len(resolved: Resolved, prepared: PreparedExamples, context: int) -> Resolved:
-    """A length nobody asked for grows to the longest example, as far as the base goes."""
-    longest = int(max(prepared.train.lengths.max(initial=0), prepared.validation.lengths.max(initial=0))) - 1
-    seq_len = resolved.config.train.seq_len
-    assert isinstance(seq_len, int), "resolve fills train.seq_len in"
-    if longest <= seq_len or not resolved.reason("train.seq_len"):
-        return resolved
-    wanted = min(context, -(-longest // 64) * 64)
-    count = resolved.config.train.batch_sequences
-    resolved = resolved.with_value("train.seq_len", wanted, f"the longest example has {longest} tokens")
-    if count is not None:
-        resolved = resolved.with_value("train.batch_tokens", count * wanted, "batch_sequences x seq_len, padding counted")
-    return resolved
-
-
-def _loader(resolved: Resolved, prepared: PreparedExamples) -> ExampleLoader:
-    config, encoder = resolved.config, prepared.encoder
-    assert isinstance(config.train.seq_len, int), "resolve fills train.seq_len in"
-    assert isinstance(config.data.packing, bool), "resolve fills data.packing in"
-    pad_id = encoder.pad_id if encoder.pad_id is not None else encoder.eos_id
-    shape = Shape(
-        seq_len=config.train.seq_len,
-        packing=config.data.packing,
-        paired=config.run.stage == "dpo",
-        pad_id=pad_id or 0,
-        truncate=config.data.too_long == "truncate",
-    )
-    return ExampleLoader(
-        prepared.train,
-        prepared.validation,
-        shape,
-        weights=prepared.train_weights,
-        token_bytes=encoder.token_bytes(),
-        seed=config.run.seed,
-        shuffle=config.data.shuffle,
-    )
 
 
 def _loss(resolved: Resolved, model: Pretrained, world: World) -> LanguageModelLoss | PreferenceLoss:
@@ -209,12 +166,13 @@ def _language(resolved: Resolved, prepared: PreparedExamples) -> Language:
             if unit < len(prepared.validation):
                 ids = prepared.validation[unit].ids[: int(prepared.validation.prompts[unit])].tolist()
                 plain = encoder.decode([each for each in ids if each not in encoder.special_ids])
-                prompts.append(Prompt(shown=(*prepared.questions, *[plain] * (unit + 1))[unit] or plain, ids=ids))
+                shown = (*prepared.questions, *[plain] * (unit + 1))[unit] or plain
+                prompts.append(Prompt(shown=shown + "\n", ids=ids))
     else:
         for text in asked:
             if encoder.template is not None:
                 rendered = encoder.template.render([{"role": "user", "content": text}], add_generation_prompt=True)
-                prompts.append(Prompt(shown=text, ids=encoder.encode(rendered).ids))
+                prompts.append(Prompt(shown=text + "\n", ids=encoder.encode(rendered).ids))
             else:
                 prompts.append(Prompt(shown=text, ids=encoder.encode_start(text)))
 
