@@ -57,6 +57,8 @@ def export(
             f"  checked {found['tokens']} tokens of greedy answers: {found['same_greedy_frac']:.0%} the same, "
             f"{found['mean_kl_nats']:.1e} nats apart, logits by at most {found['max_logit_difference']:.1e} ({found['kind']})"
         )
+    for note in facts.get("notes", []):
+        show(f"  note    {note}")
     if "against_trained" in facts:
         other = facts["against_trained"]
         show(

@@ -128,24 +128,32 @@ def _gguf(stage: Path, checkpoint: Path, name: str, kind: str, facts: dict[str, 
 
     kind = {"fp32": "f32"}.get(kind, kind)
     say(f"writing GGUF in {kind}")
-    file = write_gguf(stage / "hf", stage / f"{name}-{kind}.gguf", kind=cast(Kind, kind))
+    notes: list[str] = []
+    file = write_gguf(stage / "hf", stage / f"{name}-{kind}.gguf", kind=cast(Kind, kind), name=name, notes=notes)
     encoder = ChatEncoder(checkpoint)
     lm = load_base(stage / "hf", LoadOptions(dtype=torch.float32), torch.device("cpu")).eval()
     before = answer(lm, encoder)
     del lm
     gc.collect()
     say("reading the GGUF file back and comparing")
-    import_gguf(file, stage / "back", dtype="float32")
+    import_gguf(file, stage / "back", dtype="float32", notes=notes)
     lm = load_base(stage / "back", LoadOptions(dtype=torch.float32), torch.device("cpu")).eval()
     found = compare(before, lm, kind)
     must_be_same(found, file.name)
     del lm
     gc.collect()
     template = encoder.template
-    (stage / "Modelfile").write_text(modelfile(file.name, template.source if template else None), encoding="utf-8")
+    text = modelfile(file.name, template.source if template else None, special=encoder.special)
+    (stage / "Modelfile").write_text(text, encoding="utf-8")
     shutil.rmtree(stage / "hf")
     shutil.rmtree(stage / "back")
-    facts = facts | {"dtype": kind, "verified": found.to_dict(), "file": file.name, "bytes": file.stat().st_size}
+    facts = facts | {
+        "notes": notes,
+        "dtype": kind,
+        "verified": found.to_dict(),
+        "file": file.name,
+        "bytes": file.stat().st_size,
+    }
     write_json(stage / "export.json", facts)
     return facts
 
