@@ -95,7 +95,7 @@ def _plan_of_config(path: Path, overrides: list[str], gpu: str | None) -> Plan:
     from tuitrain.runs.machine import this_machine
     from tuitrain.runs.planning import plan_for_run
 
-    resolved = resolve(load_config(path, overrides), this_machine())
+    resolved = resolve(load_config(path, overrides), this_machine(), plan_only=True)
     hardware = None if gpu is None else find_or_measure(gpu, str(resolved.config.train.precision))
     return plan_for_run(resolved, hardware=hardware).plan
 

@@ -35,31 +35,40 @@ def train(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Start and return at once; `tuitrain runs watch` shows it.")
     ] = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="With --dry-run: plan for this hardware preset instead of the machine at hand.")
+    ] = None,
     nproc: Annotated[int | None, typer.Option(help="Processes on this machine (run.nproc).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> int:
     """Train a model. The run is detached: closing this terminal, or Ctrl-C, does not touch it."""
+    from tuitrain.cli.diagnostics import say
     from tuitrain.cli.watching import watch_plain
     from tuitrain.config.load import load_config
     from tuitrain.config.resolve import resolve
+    from tuitrain.errors import UsageError
+    from tuitrain.runs.home import presets_dir
     from tuitrain.runs.launch import launch
     from tuitrain.runs.machine import this_machine
     from tuitrain.runs.planning import plan_for_run
+    from tuitrain_planners import find_hardware
 
     wanted = list(overrides or [])
     if config is not None and "=" in str(config):  # only overrides were given
         wanted, config = [str(config), *wanted], None
     if nproc is not None:
         wanted.append(f"run.nproc={nproc}")
-    asked = load_config(config, wanted)
-    resolved = resolve(asked, this_machine())
-    plan = plan_for_run(resolved)
+    if gpu is not None and not dry_run:
+        raise UsageError("--gpu plans for another machine, and a run starts on this one", "add --dry-run, or leave --gpu out")
+    asked = load_config(config, [*wanted, *(["run.device=cuda"] if gpu else [])])
+    resolved = resolve(asked, this_machine(), say, plan_only=dry_run)
+    hardware = None if gpu is None else find_hardware(presets_dir() / "hardware", gpu)
+    plan = plan_for_run(resolved, hardware=hardware)
     command = " ".join(["tuitrain train", *([str(config)] if config else []), *wanted])
     if dry_run:
         return _show_dry_run(resolved, plan, as_json=as_json)
 
     from tuitrain.cli.context import store
-    from tuitrain.cli.diagnostics import say
     from tuitrain.cli.output import show, show_json
 
     run = launch(asked, store(), plan=plan.to_dict(), command=command)

@@ -27,13 +27,16 @@ SIZES = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "
 Rule = Callable[[Resolved, Machine], Resolved]
 
 
-def resolve(config: Config, machine: Machine, say: Callable[[str], None] = lambda line: None) -> Resolved:
-    """Everything that can be known before data and probe. Nothing given explicitly is changed. `say` hears what takes long."""
+def resolve(
+    config: Config, machine: Machine, say: Callable[[str], None] = lambda line: None, *, plan_only: bool = False
+) -> Resolved:
+    """Everything that can be known before data and probe. Nothing given explicitly is changed. `say` hears what takes long;
+    `plan_only`: nothing is started, so nothing need be downloaded."""
     resolved = Resolved(config=config)
     for rule in (_device, _threads, _precision):
         resolved = rule(resolved, machine)
     if config.model.base is not None:
-        return resolve_tuning(resolved, machine, say)
+        return resolve_tuning(resolved, machine, say, plan_only=plan_only)
     for rule in (_optimizer, _vocabulary, _model, _seq_len, _batch, _rates, _prompts):
         resolved = rule(resolved, machine)
     return resolved

@@ -16,9 +16,9 @@ from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import SourceSection
 from tuitrain.errors import ConfigError, Problem
 from tuitrain.files import read_json
-from tuitrain.runs.base_model import BaseModel, find_base
+from tuitrain.runs.base_model import BaseModel, find_base, preset_of
 from tuitrain.runs.machine import Machine
-from tuitrain_planners import ModelShape, shape_from_hf
+from tuitrain_planners import ModelShape
 
 FULL_LR: Final = 2e-5
 FULL_LR_WIDTH: Final = 4096
@@ -33,11 +33,11 @@ MIDTRAIN_SEQUENCES: Final = 16
 EXAMPLE_STAGES: Final = ("sft", "dpo")
 
 
-def resolve_tuning(resolved: Resolved, machine: Machine, say: Callable[[str], None]) -> Resolved:
+def resolve_tuning(resolved: Resolved, machine: Machine, say: Callable[[str], None], *, plan_only: bool = False) -> Resolved:
     """Everything about a run from a base that can be known before its data is read."""
     model = resolved.config.model
     assert model.base is not None, "only runs from a base come here"
-    base = find_base(model.base, revision=model.revision, say=say)
+    base = find_base(model.base, revision=model.revision, plan_only=plan_only, say=say)
     resolved = resolved.with_value("model.base", str(base.folder), base.origin)
     rules = (_sources, _tokenizer, _method, _preference, _optimizer, _packing, _seq_len, _batch, _length, _rates, _judging)
     for rule in rules:
@@ -47,7 +47,8 @@ def resolve_tuning(resolved: Resolved, machine: Machine, say: Callable[[str], No
 
 def base_shape(folder: Path) -> ModelShape:
     """The planner's shape of a resolved base."""
-    return shape_from_hf(folder)
+    preset = None if folder.is_dir() else preset_of(str(folder))
+    return BaseModel(name=folder.name, folder=folder, origin="", preset=preset).shape()
 
 
 def _sources(resolved: Resolved, base: BaseModel) -> Resolved:
@@ -177,7 +178,7 @@ def _rates(resolved: Resolved, base: BaseModel) -> Resolved:
                 resolved = resolved.with_value(f"optim.{key}", before[key] * factor, reason)
         return resolved
     adapter, preference = config.method.kind != "full", config.run.stage == "dpo"
-    width = base_shape(base.folder).hidden_size
+    width = base.shape().hidden_size
     rate = min(MOST_FULL_LR, FULL_LR * (FULL_LR_WIDTH / width) ** 0.5)
     reason = f"full fine-tuning: {FULL_LR:g} at width {FULL_LR_WIDTH}, as 1/sqrt(width) {rate:.1e} at {width}"
     if config.run.stage == "midtrain":

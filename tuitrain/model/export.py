@@ -27,6 +27,7 @@ from tuitrain.model.adapters import attach
 from tuitrain.model.pretrained import LoadOptions, load_base
 from tuitrain.model.trained import base_of, is_adapter, load_trained
 from tuitrain.model.verify import Answers, Comparison, answer, compare, must_be_same
+from tuitrain.runs.card import FILE as CARD
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 _COPIED = (
@@ -49,6 +50,9 @@ def export(checkpoint: Path, out: Path, *, to: str, dtype: str, onto: str, say: 
             if to == "gguf":
                 facts = _gguf(stage, checkpoint, out.name, dtype, facts, say)
         result = stage if to != "hf" else stage / "hf"
+        card = checkpoint.parent.parent / CARD
+        if card.is_file():
+            shutil.copyfile(card, result / "README.md")
         os.chmod(result, 0o755)  # noqa: PTH101 - mkdtemp made it for its owner alone
         if out.exists():
             out.rmdir()

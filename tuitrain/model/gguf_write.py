@@ -107,7 +107,7 @@ def _size_label(tensors: list[PlannedTensor]) -> str:
     experts = stacks[0].shape[0] if stacks else 0
     in_experts = sum(math.prod(tensor.shape) for tensor in stacks)
     total = sum(math.prod(tensor.shape) for tensor in tensors)
-    return gguf.size_label(total, total - in_experts, in_experts // max(experts, 1), experts)
+    return str(gguf.size_label(total, total - in_experts, in_experts // max(experts, 1), experts))
 
 
 @contextlib.contextmanager

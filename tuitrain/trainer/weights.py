@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from tuitrain.errors import CheckpointError
 from tuitrain.files import read_json, write_json
-from tuitrain.model.adapters import load_adapter_weights, save_adapter
+from tuitrain.model.adapters import BASE, load_adapter_weights, save_adapter
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.hf import load_weights, save_model
 from tuitrain.model.pretrained import Pretrained
@@ -104,7 +105,12 @@ class AdapterWeights:
         self.save_tokenizer(folder)
 
     def read(self, folder: Path) -> None:
-        """The adapter alone."""
+        """The adapter alone. CheckpointError when it was trained beside another base."""
+        saved = read_json(folder / BASE) or {}
+        if saved.get("weights_sha256") != self.base["weights_sha256"]:
+            raise CheckpointError(
+                f"{folder.name} was trained beside another base than {self.base['path']}", "put the original back at its place"
+            )
         load_adapter_weights(self.model.adapted, folder)
 
     def num_bytes(self) -> int:

@@ -96,11 +96,13 @@ def _batches(prepared: PreparedExamples, loader: ExampleLoader) -> Iterator[Find
         fix = "padding must be masked by position, never by its id; data.chat_template=chatml if the template has no end"
         yield Finding(check="end token", severity="block", message=message, fix=fix)
     wrong = (batch.tokens[:, 1:] != batch.targets[:, :-1]) & (batch.targets[:, :-1] >= 0)
+    if batch.lengths is not None:  # what the last token of a row predicts is in no row
+        wrong &= np.arange(1, batch.tokens.shape[1]) < batch.lengths[:, None]
     if batch.document_ids is not None:
         wrong &= batch.document_ids[:, 1:] == batch.document_ids[:, :-1]
     if loader.shape.truncate is False and wrong.any():
         rows = int(wrong.any(axis=1).sum())
-        message = f"in {rows} of {count} sequences a target is not the token that follows: the mask is shifted"
+        message = f"in {rows} of {len(batch.tokens)} rows a target is not the token that follows: the mask is shifted"
         yield Finding(check="mask", severity="block", message=message, fix="this is a fault of tuitrain; please report it")
 
 

@@ -91,6 +91,7 @@ class ExampleLoader:
             yield self.rows_of(self.validation, groups[start : start + batch], reference)
 
     def _new_epoch(self, epoch: int) -> list[list[int]]:
+        assert len(self.usable), f"of {len(self.train)} examples none can be trained on"
         rng = np.random.default_rng(derive(self.seed, epoch))
         weights = self._weights[self.usable]
         copies = np.floor(weights).astype(np.int64) + (rng.random(len(weights)) < weights % 1.0)

@@ -4,7 +4,8 @@ finding that blocks.
 """
 
 from tuitrain.trainer.flight.data_checks import check_data
+from tuitrain.trainer.flight.machine_checks import check_machine
 from tuitrain.trainer.flight.model_checks import check_model
 from tuitrain.trainer.flight.report import FlightError, judge, read_flight
 
-__all__ = ["FlightError", "check_data", "check_model", "judge", "read_flight"]
+__all__ = ["FlightError", "check_data", "check_machine", "check_model", "judge", "read_flight"]

@@ -7,17 +7,25 @@ import functools
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tuitrain.config.resolve import model_shape
 from tuitrain.config.resolved import Resolved
+from tuitrain.config.schema import DataSection
 from tuitrain.data import Loader, PreparedData, Progress, prepare
-from tuitrain.errors import ConfigError, Problem
+from tuitrain.data.chat.encoder import ChatEncoder
+from tuitrain.errors import CheckpointError, ConfigError, Problem
+from tuitrain.files import read_json
 from tuitrain.model.decoder import Decoder
+from tuitrain.model.hf import from_hf_config, load_weights
 from tuitrain.model.init import init_weights
 from tuitrain.model.shape import DecoderShape
+from tuitrain.runs.adapter_plan import adapter_of
+from tuitrain.runs.data_facts import write_data_facts
 from tuitrain.runs.home import cache_dir
 from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.losses import LanguageModelLoss
@@ -25,10 +33,11 @@ from tuitrain.trainer.optim import Optimizers
 from tuitrain.trainer.parallel.ddp import replicate
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.power import PowerMeter
-from tuitrain.trainer.precision import recipe
+from tuitrain.trainer.precision import Recipe, recipe
 from tuitrain.trainer.setup import DataFacts, Language, Prompt, Setup
+from tuitrain.trainer.stages.base import attention_of, load_model, weights_of
 from tuitrain.trainer.telemetry import MemoryMeter, Telemetry
-from tuitrain.trainer.weights import NativeWeights
+from tuitrain.trainer.weights import NativeWeights, Weights
 from tuitrain_kernels import Choice, choose_attention
 from tuitrain_planners import ModelShape
 
@@ -39,18 +48,26 @@ def build_text(run_dir: Path, resolved: Resolved, world: World, telemetry: Telem
     """All parts of a run on text."""
     config = resolved.config
     data = prepare_text(resolved, world, telemetry)
+    if world.is_main:
+        sources = with_replay(config.data).sources
+        facts = [{"content_hash": each.content_hash, "documents": each.train.num_documents} for each in data.sources]
+        write_data_facts(run_dir, sources, facts, data.content_hash)
     telemetry.phase("model", "building the model")
     padded = -(-data.tokenizer.vocab_size // 64) * 64  # whole tiles of every matrix-multiply unit
     plan_shape = model_shape(config, vocab_size=padded)
-    shape = decoder_shape(plan_shape, resolved)
     kind = recipe(str(config.train.precision), world.device)
-    decoder = Decoder(shape, compute_dtype=kind.compute).to(world.device, kind.weights)
+    parts = (
+        _from_nothing(resolved, plan_shape, data, kind, world)
+        if config.model.base is None
+        else _from_base(resolved, Path(config.model.base), data, kind, world)
+    )
+    decoder = parts.decoder
     decoder.recompute = config.train.recompute
-    init_weights(decoder, config.run.seed)
     loss = LanguageModelLoss(decoder, head=loss_head(resolved))
+    assert isinstance(config.train.seq_len, int), "resolve fills train.seq_len in"
     loader = Loader(
         data,
-        plan_shape.max_seq_len,
+        config.train.seq_len,
         config.run.seed,
         shuffle=config.data.shuffle,
         isolate_documents=config.data.isolate_documents,
@@ -73,14 +90,62 @@ def build_text(run_dir: Path, resolved: Resolved, world: World, telemetry: Telem
         module=replicate(loss, world),
         make_optimizers=make_optimizers,
         optimizers=make_optimizers(),
-        weights=NativeWeights(decoder=decoder, eos_id=data.tokenizer.eos_id, save_tokenizer=data.tokenizer.save),
+        weights=parts.weights,
         checkpoints=checkpoints_of(run_dir, resolved),
         peak_flop_per_s=peak_flop_per_s,
-        choose_attention=attention_chooser(resolved, world, shape, kind.compute),
-        reset_weights=functools.partial(init_weights, decoder, config.run.seed),
+        choose_attention=parts.choose_attention,
+        adapter=adapter_of(config),
+        reset_weights=parts.reset_weights,
+        compiles=isinstance(decoder, Decoder),
     )
     setup.take_attention(compiled=config.train.compile == "on")
     return setup
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Parts:
+    """A model, and what goes with it."""
+
+    decoder: Any
+    weights: Weights
+    choose_attention: Callable[..., Choice]
+    reset_weights: Callable[[], None] | None = None
+
+
+def _from_nothing(resolved: Resolved, plan_shape: ModelShape, data: PreparedData, kind: Recipe, world: World) -> _Parts:
+    """Our own decoder with its first weights."""
+    shape, seed = decoder_shape(plan_shape, resolved), resolved.config.run.seed
+    decoder = Decoder(shape, compute_dtype=kind.compute).to(world.device, kind.weights)
+    init_weights(decoder, seed)
+    return _Parts(
+        decoder=decoder,
+        weights=NativeWeights(decoder=decoder, eos_id=data.tokenizer.eos_id, save_tokenizer=data.tokenizer.save),
+        choose_attention=attention_chooser(resolved, world, shape, kind.compute),
+        reset_weights=functools.partial(init_weights, decoder, seed),
+    )
+
+
+def _from_base(resolved: Resolved, base: Path, data: PreparedData, kind: Recipe, world: World) -> _Parts:
+    """Our own decoder with the base's weights where it computes the same; else transformers' model."""
+    native = resolved.config.method.kind == "full" and not resolved.config.model.trust_remote_code
+    try:
+        shape = from_hf_config(read_json(base / "config.json") or {}) if native else None
+    except CheckpointError:  # an architecture, or a detail of one, that only transformers computes
+        shape = None
+    if shape is not None:
+        decoder = Decoder(shape, compute_dtype=kind.compute).to(world.device, kind.weights)
+        load_weights(decoder, base)
+        return _Parts(
+            decoder=decoder,
+            weights=NativeWeights(decoder=decoder, eos_id=data.tokenizer.eos_id, save_tokenizer=data.tokenizer.save),
+            choose_attention=attention_chooser(resolved, world, shape, kind.compute),
+        )
+    model, attention = load_model(resolved, base, kind, world.device), attention_of(resolved, world, kind)
+    return _Parts(
+        decoder=model,
+        weights=weights_of(resolved, base, model, ChatEncoder(base)),
+        choose_attention=lambda compiled: attention,
+    )
 
 
 def attention_chooser(resolved: Resolved, world: World, shape: DecoderShape, dtype: torch.dtype) -> functools.partial[Choice]:
@@ -133,7 +198,8 @@ def loss_head(resolved: Resolved) -> str:
 
 def _language(resolved: Resolved, data: PreparedData) -> Language:
     tokenizer, prompts = data.tokenizer, resolved.config.eval.prompts
-    assert prompts != "auto", "resolve fills eval.prompts in"
+    if prompts == "auto":
+        prompts = ("The", "It is", "def")
     # Pretraining saw the end-of-document token before every document, so a prompt starts with it too.
     rows = tuple(Prompt(shown=prompt, ids=[tokenizer.eos_id, *tokenizer.encode(prompt)]) for prompt in prompts)
     return Language(decode=tokenizer.decode, end_ids=frozenset({tokenizer.eos_id}), pad_id=tokenizer.eos_id, prompts=rows)
@@ -146,7 +212,7 @@ def prepare_text(resolved: Resolved, world: World, telemetry: Telemetry) -> Prep
 
     def run() -> PreparedData:
         return prepare(
-            config.data,
+            with_replay(config.data),
             config.tokenizer,
             vocab_size=vocab_size if isinstance(vocab_size, int) else None,
             cache_dir=cache_dir(),
@@ -159,6 +225,16 @@ def prepare_text(resolved: Resolved, world: World, telemetry: Telemetry) -> Prep
     data = data or run()
     same_on_all(world, data.content_hash)
     return data
+
+
+def with_replay(data: DataSection) -> DataSection:
+    """The mixture with its share of what the base was pretrained on."""
+    if not data.replay_frac:
+        return data
+    fresh, old = sum(each.weight for each in data.sources), sum(each.weight for each in data.replay_sources)
+    sources = [each.model_copy(update={"weight": each.weight / fresh * (1 - data.replay_frac)}) for each in data.sources]
+    sources += [each.model_copy(update={"weight": each.weight / old * data.replay_frac}) for each in data.replay_sources]
+    return data.model_copy(update={"sources": tuple(sources)})
 
 
 def progress_to(telemetry: Telemetry) -> Callable[[Progress], None]:
