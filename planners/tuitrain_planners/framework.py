@@ -42,6 +42,8 @@ class Framework:
     """Head and loss are one ZeRO-3 unit: it is gathered, and the last layer prefetched, when a plain loss's backward begins."""
     fused_ffn: bool = False
     """One kernel for the activation function and its product: its own result is not kept."""
+    resident: str = "torch"
+    """Which libraries a process holds beside the interpreter, and how its allocations sit in malloc: torch | transformers."""
     code: str = "plain"
     """Whose code its layers are: transformers, or plain (its own, of which the other fields say what differs)."""
     wide_gains: bool = False
@@ -126,6 +128,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     "hf-trainer": Framework(
         name="hf-trainer",
         code="transformers",
+        resident="transformers",
         source="measured: op-level trace of transformers' Llama under torch.autocast and DistributedDataParallel",
         buckets=True,
         autocast=True,
@@ -171,6 +174,7 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
     "ms-swift": Framework(
         name="ms-swift",
         code="transformers",
+        resident="transformers",
         source="its trainer's source: transformers' Trainer, which keeps logits for the accuracy it logs",
         buckets=True,
         autocast=True,

@@ -44,6 +44,7 @@ def memory_of(request: PlanRequest, *, zero: int | None = None) -> DeviceMemory:
         compiled=request.compiled,
         communicators=request.mesh.communicators,
         variable_lengths=request.variable_lengths,
+        resident=request.sharding().framework.resident,
         measured=request.hardware.memory_correction,
     )
 

@@ -87,7 +87,7 @@ class MemoryTable:
         self._activations: dict[Hashable, _Activations] = {}
         self._heads: dict[Hashable, tuple[float, float]] = {}
         self._flights: dict[Hashable, float] = {}
-        assumed = runtime(request.hardware.kind)
+        assumed = runtime(request.hardware.kind, request.sharding().framework.resident)
         self._assumed = replace(assumed, allocator_factor=assumed.variable_factor) if request.variable_lengths else assumed
         measured = request.hardware.memory_correction
         self._correction = measured["correction"].value if measured else 1

@@ -39,10 +39,12 @@ def device_memory(
     compiled: bool = False,
     communicators: int = 0,
     variable_lengths: bool = False,
+    resident: str = "torch",
     measured: Mapping[str, Quantity] = NOTHING_MEASURED,
 ) -> DeviceMemory:
-    """Reserved and device memory with their band, and the verdict against the capacity. `measured`: its own correction."""
-    assumed = runtime(kind)
+    """Reserved and device memory with their band, and the verdict against the capacity. `measured`: its own correction;
+    `resident`: the libraries a process holds."""
+    assumed = runtime(kind, resident)
     if variable_lengths:
         assumed = replace(assumed, allocator_factor=assumed.variable_factor)
     counted = total("counted runtime", assumed.counted(compiled=compiled))

@@ -54,6 +54,18 @@ CPU: Final = Runtime(
     compiler_bytes=given("compiler and compiled code", 120 * MIB, "bytes", _RESIDENT),
 )
 
+_TUNING: Final = "measured: resident memory of QLoRA runs of SmolLM2-135M at 512 and 2048 tokens (benchmarks/README.md)"
+
+CPU_TRANSFORMERS: Final = Runtime(
+    counted_bytes=given("interpreter, torch, transformers, peft, bitsandbytes", 575 * MIB, "bytes", _TUNING),
+    outside_bytes=(0, 0, 0),
+    counted_band=(540 * MIB, 575 * MIB, 700 * MIB),
+    allocator_factor=(1.30, 1.65, 1.90),
+    variable_factor=(1.30, 1.65, 1.90),
+    source=f"{_TUNING}: many tensors of many sizes live at once, and malloc keeps two thirds of their size between them",
+    compiler_bytes=CPU.compiler_bytes,
+)
+
 GPU: Final = Runtime(
     counted_bytes=given("cuBLAS workspace", 32 * MIB, "bytes", "assumption: torch's default workspace on Hopper; 8 MiB before"),
     outside_bytes=(460 * MIB, 600 * MIB, 970 * MIB),
@@ -69,9 +81,11 @@ GPU: Final = Runtime(
 )
 
 
-def runtime(kind: Literal["cpu", "gpu"]) -> Runtime:
-    """The assumptions for a kind of device."""
-    return CPU if kind == "cpu" else GPU
+def runtime(kind: Literal["cpu", "gpu"], resident: str = "torch") -> Runtime:
+    """The assumptions for a kind of device, and for the libraries a process holds (`Framework.resident`)."""
+    if kind == "gpu":
+        return GPU
+    return CPU_TRANSFORMERS if resident == "transformers" else CPU
 
 
 def buffer_bytes(shape: ModelShape, seq_len: int, precision: Precision) -> Quantity:

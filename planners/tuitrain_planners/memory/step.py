@@ -183,7 +183,7 @@ class Step:
             "gradients": total("gradients", self.grads.always, unit="bytes"),
             "optimizer": self.sharding.optimizer(self.states) if self._on_device() else total("optimizer", (), unit="bytes"),
             "buffers": total("buffers", self._buffers(), unit="bytes"),
-            "runtime": total("runtime", runtime(ask.device).counted(compiled=ask.compiled)),
+            "runtime": total("runtime", runtime(ask.device, ask.sharding.framework.resident).counted(compiled=ask.compiled)),
         }
 
     def _buffers(self) -> list[Quantity]:
