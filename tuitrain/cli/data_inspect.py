@@ -187,8 +187,7 @@ def _print_languages(languages: dict[str, Any]) -> None:
     if languages.get("reason"):
         show(f"languages: not told - {languages['reason']}; {languages['install']}")
         return
-    shares = sorted(languages["shares"].items(), key=lambda item: -item[1])[:6]
-    show("languages: " + ", ".join(f"{name} {share:.0%}" for name, share in shares))
+    show("languages: " + ", ".join(f"{each['code']} {each['share']:.0%}" for each in languages["shares"][:6]))
 
 
 def _print_overlap(duplicates: dict[str, Any], contamination: dict[str, Any]) -> None:

@@ -183,9 +183,8 @@ def main() -> int:
             asked.checkpoint, asked.out, to=asked.to, dtype=asked.dtype, onto=asked.onto, say=lambda step: tell({"step": step})
         )
     except Exception as error:  # the process boundary: the parent shows it
-        known = isinstance(error, TuitrainError)
-        message = error.message if isinstance(error, TuitrainError) else f"{type(error).__name__}: {error}"
-        tell({"error": message[:1000], "hint": error.hint if isinstance(error, TuitrainError) else "", "known": known})
+        known = error if isinstance(error, TuitrainError) else TuitrainError(f"{type(error).__name__}: {error}"[:1000])
+        tell({"error": known.message, "hint": known.hint, "exit_code": known.exit_code})
         return 1
     tell({"ok": facts})
     return 0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tuitrain.errors import CheckpointError, EnvironmentError_
+from tuitrain.errors import EXIT_USAGE, CheckpointError, EnvironmentError_, UsageError
 from tuitrain.runs.launch import require_training_packages
 from tuitrain.runs.launch_environment import child_environment
 
@@ -43,5 +43,6 @@ def run_export(checkpoint: Path, out: Path, *, to: str, dtype: str, onto: str, s
         facts: dict[str, Any] = last["ok"]
         return facts
     if "error" in last:
-        raise CheckpointError(last["error"], last.get("hint", ""))
+        kind = UsageError if last.get("exit_code") == EXIT_USAGE else CheckpointError
+        raise kind(last["error"], last.get("hint", ""))
     raise EnvironmentError_(f"the export ended early: {tail[:300]}", "too little memory for the model is the usual cause")
