@@ -33,7 +33,7 @@ def refusal(request: PlanRequest, *, verdict: str = "fits") -> str:
     if request.hardware.name != THIS:
         against.append(f"it is planned for {request.hardware.name}, not for this machine")
     if request.adapter is not None:
-        against.append("the trainer trains all weights, adapters not yet")
+        against.append("fine-tuning is started by `tuitrain train` with a file such as presets/recipes/sft/*.toml")
     if request.shape.architecture not in TRAINABLE:
         against.append(f"{request.shape.architecture} is not among the trainer's {', '.join(TRAINABLE)}")
     if request.shape.experts is not None:

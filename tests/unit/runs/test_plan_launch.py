@@ -44,7 +44,7 @@ def test_the_configuration_trains_what_was_planned(model, tmp_path):
     ("change", "said"),
     [
         ({"hardware": find_hardware(presets_dir() / "hardware", "h100-80gb")}, "not for this machine"),
-        ({"adapter": Adapter()}, "adapters not yet"),
+        ({"adapter": Adapter()}, "presets/recipes/sft"),
         ({"shape": find_shape(presets_dir() / "models", "gpt2"), "seq_len": 512}, "not among the trainer's"),
         ({"mesh": Mesh(dp=2), "zero": 2}, "ZeRO 2 is not trained yet"),
         ({"mesh": Mesh(tp=2)}, "only data parallelism"),
