@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from tuitrain.config.check import impossible
 from tuitrain.config.locate import KeyPath, key_lines, line_of
-from tuitrain.config.schema import Config
+from tuitrain.config.schema import Config, SourceSection
 from tuitrain.errors import ConfigError, Problem
 
 
@@ -157,13 +157,26 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
     def absolute(value: Path | None) -> Path | None:
         return value if value is None else (base / value.expanduser()).resolve()
 
-    sources = tuple(
-        source.model_copy(update={"path": absolute(source.path), "validation_path": absolute(source.validation_path)})
-        for source in config.data.sources
-    )
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"sources": sources}),
-            "tokenizer": config.tokenizer.model_copy(update={"path": absolute(config.tokenizer.path)}),
-        }
-    )
+    def section(source: SourceSection) -> SourceSection:
+        return source.model_copy(update={"path": absolute(source.path), "validation_path": absolute(source.validation_path)})
+
+    def if_there(value: str | None) -> str | None:
+        """Of what may be a path or a name: the path, where it leads to something."""
+        path = None if value is None else (base / Path(value).expanduser()).resolve()
+        return str(path) if path is not None and path.exists() else value
+
+    # What nobody has written stays unwritten: a stage may have other defaults.
+    changes: dict[str, BaseModel] = {}
+    data = config.data
+    written = {
+        "sources": tuple(map(section, data.sources)),
+        "replay_sources": tuple(map(section, data.replay_sources)),
+        "chat_template": if_there(data.chat_template),
+    }
+    if written := {key: value for key, value in written.items() if key in data.model_fields_set}:
+        changes["data"] = data.model_copy(update=written)
+    if config.tokenizer.path is not None:
+        changes["tokenizer"] = config.tokenizer.model_copy(update={"path": absolute(config.tokenizer.path)})
+    if config.model.base is not None:
+        changes["model"] = config.model.model_copy(update={"base": if_there(config.model.base)})
+    return config.model_copy(update=changes)

@@ -114,7 +114,11 @@ def _read(data: DataSection, progress: Listener) -> _Read:
                 read.sources.append(number)
                 read.held_out.append(True)
     if not read.items:
-        raise DataError("the sources hold no example", "`tuitrain data inspect` says what was read and what was wrong")
+        bad = [row for summary in read.summaries for row in summary.bad.named]
+        why = f": {bad[0].where}: {bad[0].problem}" + f" (and {len(bad) - 1} more)" * (len(bad) > 1) if bad else ""
+        raise DataError(
+            f"the sources hold no example{why}", "mend the rows; data.sources.N.format and columns say how to read them"
+        )
     if not any(read.held_out) and len(read.items) > 1:
         # Few examples: a share of them may be none. One is held out all the same, or nothing could be said about the rest.
         read.held_out[min(range(len(read.items)), key=lambda index: _split_hash(read.items[index]))] = True
