@@ -53,7 +53,8 @@ def run_of(tmp_path: Path, base: Path, *overrides: str, name: str = "run") -> Ru
     data = pairs(tmp_path / "pairs.jsonl")
     config = load_config(None, [
         f"run.name={name}", "run.stage=dpo", f"model.base={base}", f'data.sources=[{{path="{data}"}}]',
-        "data.validation_frac=0.2", "run.threads=1", "train.seq_len=112", "train.precision=fp32", "train.batch_sequences=4", "train.steps=12",
+        "data.validation_frac=0.2",
+        "run.threads=1", "train.seq_len=112", "train.precision=fp32", "train.batch_sequences=4", "train.steps=12",
         "optim.lr=0.003", "eval.sample_tokens=0", "checkpoint.every_steps=0", "guard.enabled=false", *overrides,
     ])  # fmt: skip
     machine = this_machine()

