@@ -10,6 +10,7 @@ import atexit
 import functools
 import importlib.util
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ CORPUS = (
 VOCABULARY = 600
 _WORDS = {
     name: (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + digits
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+        + digits
         + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     )
     for name, digits in (("llama3", "{1,3}"), ("qwen", ""))
@@ -200,9 +202,7 @@ def learnt(pieces: str) -> str:
     vocab = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     underscores = normalizers.Replace(" ", "▁")
-    tokenizer.normalizer = (
-        underscores if pieces == "gemma" else normalizers.Sequence([normalizers.Prepend("▁"), underscores])
-    )
+    tokenizer.normalizer = underscores if pieces == "gemma" else normalizers.Sequence([normalizers.Prepend("▁"), underscores])
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence(steps if pieces == "gemma" else [*steps, decoders.Strip(" ", 1, 0)])
     return tokenizer.to_str()
@@ -226,6 +226,8 @@ def write_tokenizer(folder: Path, family: Family, template: str | None = None) -
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     named = {"bos_token": family.bos, "eos_token": family.eos, "pad_token": family.pad}
+    if "<unk>" in family.special:
+        named["unk_token"] = "<unk>"
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **named}
     write(folder / "tokenizer_config.json", settings)
     ends = [tokenizer.token_to_id(each) for each in family.ends]
@@ -274,3 +276,128 @@ def transformers_tokenizer(name: str, template: str | None = None) -> Any:
 def turns(*said: tuple[str, str]) -> list[dict[str, str]]:
     """("user", "a"), ... as templates want it."""
     return [{"role": role, "content": content} for role, content in said]
+
+
+def trl_names() -> list[str]:
+    """All chat templates of trl; none where it is not installed."""
+    if importlib.util.find_spec("trl") is None:
+        return []
+    return sorted(file.stem for file in trl_folder().glob("*.jinja"))
+
+
+MARKERS = re.compile(
+    r"<\|[^|<>\s'\"+]+\|>|<\uff5c[^\uff5c<>\s'\"+]+\uff5c>|<(?:start|end)_of_turn>|<end_of_utterance>"
+    r"|<\|(?:turn|channel)>|<(?:turn|channel)\|>|\[gMASK\]|<sop>"
+)
+"""What in a template looks like a special token."""
+SPECIAL = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+
+
+def everything() -> Family:
+    """A family whose special tokens are those of all of trl's templates; give it any of them."""
+    if "everything" not in FAMILIES:
+        sources = "".join(re.sub(r"\{#.*?#\}", "", trl_template(name), flags=re.DOTALL) for name in trl_names())
+        found = sorted(set(MARKERS.findall(sources)))
+        FAMILIES["everything"] = Family(
+            name="everything", template="{{ bos_token }}", special=(*SPECIAL.values(), *found), plain=("<think>", "</think>"),
+            bos="<bos>", eos="<eos>", pad="<pad>", pieces="qwen",
+            ends=("<eos>", *filter(re.compile(r"im_end|eot|[|]end[|]|return|end.of|END_OF|turn[|]").search, found)),
+        )  # fmt: skip
+    return FAMILIES["everything"]
+
+
+VOCAB = 640
+_LLAMA = {
+    "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.15,
+}  # fmt: skip
+_MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA | {"head_dim": 16, "tie_word_embeddings": True},
+    "gemma2": _LLAMA | {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8, "final_logit_softcapping": 3.0},
+    "gemma3_text": _LLAMA | {
+        "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "mistral": _LLAMA | {"sliding_window": 8},
+    "phi3": _LLAMA | {"pad_token_id": 0, "sliding_window": 8},
+    "phi": _LLAMA | {"num_key_value_heads": 4},
+    "gpt2": {"vocab_size": VOCAB, "n_embd": 64, "n_head": 4, "n_layer": 2, "n_positions": 256, "initializer_range": 0.15,
+             "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+    "mixtral": _LLAMA | {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen2_moe": _LLAMA | _MOE | {"shared_expert_intermediate_size": 64},
+    "qwen3_moe": _LLAMA | _MOE | {"head_dim": 16},
+    "cohere": _LLAMA | {"logit_scale": 0.25},
+}  # fmt: skip
+"""Settings of a small model of each; every one with its own trait: soft caps, sliding windows, a head with a bias, experts."""
+
+
+def tiny_lm(architecture: str, **settings: Any) -> Any:
+    """A random causal model of transformers; always the same one."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(architecture, **ARCHITECTURES[architecture] | {"use_cache": False} | settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        with torch.no_grad():  # biases and gains that matter
+            for parameter in model.parameters():
+                if parameter.ndim == 1:
+                    parameter.add_(torch.randn(parameter.shape) * 0.1)
+    model.name_or_path = "base"
+    return model
+
+
+@functools.cache
+def base_folder(architecture: str = "llama", family: str = "qwen2.5", template: str | None = None) -> Path:
+    """A model of that architecture with a family's tokenizer, as from the hub. Read only."""
+    folder = _folder() / f"base-{len(list(_folder().iterdir()))}"
+    tiny_lm(architecture).save_pretrained(folder)
+    return write_tokenizer(folder, FAMILIES[family], template)
+
+
+def chats(count: int = 24) -> list[dict[str, Any]]:
+    """Conversations with answers of unequal length, no two questions alike."""
+    numbers = ("none", "one", "two", "three", "four", "five", "six")
+    return [
+        {
+            "messages": turns(
+                ("user", f"What is {row} and {row % 7}?"),
+                ("assistant", f"It is {row + row % 7}" + ", of course" * (row % 4) + f", {numbers[row % 7]} more than {row}."),
+            )
+        }
+        for row in range(count)
+    ]
+
+
+def pairs(count: int = 24) -> list[dict[str, Any]]:
+    """Two answers to each question, the better one first."""
+    return [
+        {
+            "prompt": turns(("user", f"What is {row} and {row}?")),
+            "chosen": turns(("assistant", f"It is {2 * row}.")),
+            "rejected": turns(("assistant", "No idea, " * (1 + row % 3) + f"ask about {row} elsewhere.")),
+        }
+        for row in range(count)
+    ]
+
+
+def tuning_run(tmp_path: Path, base: Path, rows: Sequence[Mapping[str, Any]], *overrides: str) -> Any:
+    """A prepared fine-tuning run of a small base that nobody has started: `support.attempts.attempt` does."""
+    from tuitrain.config.load import load_config
+    from tuitrain.config.resolve import resolve
+    from tuitrain.runs.launch import prepare_run
+    from tuitrain.runs.machine import this_machine
+    from tuitrain.runs.store import RunStore
+
+    data = write_rows(tmp_path / "rows.jsonl", rows)
+    config = load_config(None, [
+        "run.name=tuned", "run.stage=sft", "run.threads=1", f"model.base={base}", f'data.sources=[{{path="{data}"}}]',
+        "data.validation_frac=0.2", "train.seq_len=128", "train.precision=fp32", "train.batch_sequences=4", "train.steps=6",
+        "method.rank=4", "optim.lr=0.003", "eval.sample_tokens=0", "eval.every_steps=0", "checkpoint.every_steps=0", *overrides,
+    ])  # fmt: skip
+    machine = this_machine()
+    return prepare_run(resolve(config, machine), config, RunStore(tmp_path / "runs"), machine, plan=None, command="test")

@@ -19,8 +19,13 @@ from tuitrain.events.series import Columns
 STEP_COLUMNS = (
     "step", "t_s", "loss", "lr", "grad_norm", "tokens", "tokens_total", "step_s", "data_s",
     "tokens_per_s", "mfu_frac", "memory_bytes", "peak_bytes", "loss_scale", "epoch", "power_w",
+    "reward_chosen", "reward_rejected", "reward_margin", "accuracy",
 )  # fmt: skip
-EVAL_COLUMNS = ("step", "t_s", "loss", "bits_per_byte", "tokens", "bytes", "eval_s")
+EVAL_COLUMNS = (
+    "step", "t_s", "loss", "bits_per_byte", "tokens", "bytes", "eval_s",
+    "reward_chosen", "reward_rejected", "reward_margin", "accuracy",
+)  # fmt: skip
+"""Rewards are those of preference tuning; a log of any other run has none, and the columns stay NaN."""
 _STEP_NUMBERS = frozenset(STEP_COLUMNS) - {"step", "t_s"}
 _EVAL_NUMBERS = frozenset(EVAL_COLUMNS) - {"step", "t_s"}
 MAX_NOTES = 1000
@@ -66,7 +71,7 @@ class RunState:
 
     @property
     def state(self) -> str:
-        """waiting | data | model | probe | compile | train | eval | ... | paused | finished | stopped | failed | killed."""
+        """waiting | data | check | model | reference | train | ... | paused | finished | stopped | failed | killed."""
         if (
             self.end is not None
             and (self.start is None or self.end.t_ns >= self.start.t_ns)

@@ -15,9 +15,10 @@ from textual.binding import Binding, BindingType
 from tuitrain.tui.render.footer import Key
 
 RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN = "runs", "run", "chart", "samples", "log", "alerts", "explain"
+FLIGHT, TOKENS = "flight", "tokens"
 PLAN, PLAN_EXPLAIN = "plan", "plan-explain"
 _ON_APP: Final = ("colours", "palette", "quit")
-SCREENS: Final = (RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN, PLAN, PLAN_EXPLAIN)
+SCREENS: Final = (RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN, FLIGHT, TOKENS, PLAN, PLAN_EXPLAIN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +70,7 @@ def _job(name: str, key: str, label: str, tooltip: str, *where: str, cli: str) -
 
 
 _CHARTS = (RUN, CHART)
-_PAGERS = (SAMPLES, LOG, ALERTS, PLAN_EXPLAIN)
+_PAGERS = (SAMPLES, LOG, ALERTS, FLIGHT, TOKENS, PLAN_EXPLAIN)
 _INNER = tuple(each for each in SCREENS if each != RUNS)
 _NO_DIGITS = tuple(each for each in _INNER if each != PLAN)
 """A digit in the Plan form is the beginning of a number."""
@@ -94,6 +95,16 @@ ACTIONS: Final = (
     _quiet("chart.next", "tab", "tab", "Next chart", "Make the next chart the large one.", *_CHARTS),
     _quiet("chart.previous", "shift+tab", "shift+tab", "Previous chart", "Make the previous chart the large one.", *_CHARTS),
     _a("freeze", "space", "space", "Freeze", "Freeze the view, or follow the run again. The run does not notice.", *_CHARTS),
+    _a("flight", "f", "f", "Flight", "The flight check: what was looked at before the first step, and what to mend.", *_CHARTS),
+    _a(
+        "tokens",
+        "t",
+        "t",
+        "Tokens",
+        "The training examples token by token: what is trained, what only read, and what serving would send.",
+        *_CHARTS,
+        cli="tuitrain data inspect {run}/config.toml",
+    ),
     _a("scale", "y", "y", "Scale", "Vertical scale of the large chart: linear, log, robust (middle 98%).", *_CHARTS),
     _a("axis", "x", "x", "Axis", "Horizontal axis of all charts: step, tokens, time.", *_CHARTS),
     _a("range", "r", "r", "Range", "What all charts span: the whole plan, all data, the last 500 steps.", *_CHARTS),
@@ -133,6 +144,22 @@ ACTIONS: Final = (
     _quiet("field.next", "right,l", "right", "More", "The next choice, or twice the number.", PLAN),
     _a("figure.previous", "left,shift+tab", "left", "Previous", "Explain the number before.", PLAN_EXPLAIN),
     _a("figure.next", "right,tab", "right", "Next", "Explain the next number.", PLAN_EXPLAIN),
+    _a("tokens.view", "tab", "tab", "View", "Examples, sequences, serving beside training, summary.", TOKENS),
+    _quiet("tokens.view.back", "shift+tab", "shift+tab", "View before", "The view before.", TOKENS),
+    _a("example.previous", "left_square_bracket,p", "[", "Previous", "The example or sequence before.", TOKENS),
+    _a("example.next", "right_square_bracket,n", "]", "Next", "The next example or sequence.", TOKENS),
+    _a("example.find", "slash", "/", "Find", "Go to an example or sequence by number, or to an example by text in it.", TOKENS),
+    _a("token.previous", "left,h", "left", "Token", "The token before, and what is known of it.", TOKENS),
+    _quiet("token.next", "right,l", "right", "Next token", "The next token, and what is known of it.", TOKENS),
+    _a(
+        "examples.write",
+        "w",
+        "w",
+        "Export",
+        "Write the whole report as one HTML page into the run's folder.",
+        TOKENS,
+        cli="tuitrain data inspect {run}/config.toml --html FILE",
+    ),
     _a("log", "l", "l", "Log", "The training log.", *_CHARTS),
     _a("samples", "s", "s", "Samples", "What the model wrote, step by step.", *_CHARTS),
     _a("alerts", "a", "a", "Alerts", "Warnings, guard trips and answers of the trainer.", *_CHARTS),

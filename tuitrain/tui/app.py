@@ -18,7 +18,7 @@ from tuitrain.text import clean_line
 from tuitrain.tui import theme
 from tuitrain.tui.actions import on_screen
 from tuitrain.tui.bridge import Bridge
-from tuitrain.tui.messages import JobDone, JobFailed, JobSaid, MachineKnown, MachineSeen, RunGrew, RunsListed
+from tuitrain.tui.messages import ExamplesNews, JobDone, JobFailed, JobSaid, MachineKnown, MachineSeen, RunGrew, RunsListed
 from tuitrain.tui.render.glyphs import ASCII, UNICODE, to_ascii
 from tuitrain.tui.screens.base import TuiScreen
 from tuitrain.tui.screens.error import ErrorScreen
@@ -160,6 +160,13 @@ class TuitrainApp(App[None]):
         screen = self.screen
         if isinstance(screen, RunScreen) and screen.tail.run_folder.path == message.run_path and not screen.shown_steps:
             screen.paint()
+
+    @_while_open
+    def on_examples_news(self, message: ExamplesNews) -> None:
+        """For the screen that shows examples, be it below a dialog."""
+        for screen in self.screen_stack:
+            if isinstance(screen, TuiScreen):
+                screen.heard(message)
 
     @_while_open
     def on_job_said(self, message: JobSaid) -> None:

@@ -16,7 +16,10 @@ from typing import Any
 
 from textual.message import Message
 
+from tuitrain.data.chat.findings import Finding
 from tuitrain.errors import TuitrainError
+from tuitrain.runs.flight import FILE as FLIGHT_FILE
+from tuitrain.runs.flight import read_findings
 from tuitrain.runs.status import Liveness, liveness
 from tuitrain.runs.store import Run, RunStore
 from tuitrain.tui.logtail import LogTail
@@ -41,6 +44,9 @@ class RunTail(threading.Thread):
         self.liveness: Liveness | None = None
         self.plan: dict[str, Any] = {}
         self.config: dict[str, Any] = {}
+        self.findings: tuple[Finding, ...] | None = None
+        """Of the flight check; None before it, and where there is none."""
+        self._flight_ns = 0
         self.caught_up = threading.Event()
         """Set once everything that was there at the start is folded."""
         self.visible = True
@@ -55,7 +61,7 @@ class RunTail(threading.Thread):
             now_s = time.monotonic()
             changed = False
             if now_s - status_s >= SLOW_S:
-                status_s, changed = now_s, self._read_status()
+                status_s, changed = now_s, self._read_status() | self._read_flight()
             grew = self.feed.poll()
             changed |= grew | self.log.poll()
             if grew:
@@ -88,6 +94,17 @@ class RunTail(threading.Thread):
         now = liveness(self.run_folder.status(), self._clock())
         changed, self.liveness = now != self.liveness, now
         return changed
+
+    def _read_flight(self) -> bool:
+        """The flight check comes minutes after the start, and again with every attempt."""
+        try:
+            written_ns = (self.run_folder.path / FLIGHT_FILE).stat().st_mtime_ns
+        except OSError:
+            return False
+        if written_ns == self._flight_ns:
+            return False
+        self._flight_ns, self.findings = written_ns, read_findings(self.run_folder.path)
+        return True
 
 
 class ListPoller(threading.Thread):

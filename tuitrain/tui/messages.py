@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
 from tuitrain.runs.machine import Machine
 from tuitrain.tui.render.summary import RunSummary
+
+if TYPE_CHECKING:
+    from tuitrain.tui.tokens.examples import Examples
 
 
 @dataclass
@@ -75,3 +79,22 @@ class JobFailed(Message):
 
     message: str
     hint: str
+
+
+@dataclass
+class ExamplesNews(Message):
+    """What is new of the reading of a run's examples: one of these."""
+
+    run_path: Path
+    said: str = ""
+    """How far it is."""
+    examples: Examples | None = None
+    """They can be looked at."""
+    report: dict[str, Any] | None = None
+    """What there is to say about all of them."""
+    failed: str = ""
+    """They cannot be read, and why."""
+
+    def can_replace(self, message: Message) -> bool:
+        """A word on how far it is makes older words needless, and nothing else."""
+        return isinstance(message, ExamplesNews) and message.run_path == self.run_path and bool(message.said and self.said)

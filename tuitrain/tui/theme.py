@@ -104,6 +104,16 @@ _STYLES: Final[Mapping[str, tuple[str, str, str]]] = {
     "mem.buffers": ("#24220a on #d8cf4a", "#24220a on #eae375", "black on white"),
     "mem.runtime": ("#e8ecf0 on #566373", "#ffffff on #7a8490", "black on white"),
     "mem.reserve": ("#aab4c0 on #2c3743", "#3d4650 on #d7dde3", "bright_black"),
+    # Tokens: a background is trained, orange is special, struck out is cut off; .odd sets a token apart from its neighbour.
+    "token.trained": ("#eef2f7 on #1d4f80", "#0b2a4a on #bcdcff", "bold"),
+    "token.trained.odd": ("#eef2f7 on #2a6aa8", "#0b2a4a on #93c5fb", "bold bright_blue"),
+    "token.ignored": ("#8a94a3", "#5c6672", "default"),
+    "token.ignored.odd": ("#aab4c0", "#7a8490", "bright_black"),
+    "token.special-trained": ("bold #ffd9ad on #1d4f80", "bold #8a3f00 on #bcdcff", "bold bright_yellow"),
+    "token.special-ignored": ("#ff9e3d", "#b35900", "yellow"),
+    "token.pad": ("#566373", "#a3adb8", "bright_black"),
+    "token.truncated": ("strike #ff7043", "strike #b3330f", "strike bright_red"),
+    "token.cursor": ("bold #0d1117 on #ff9e3d", "bold #ffffff on #b35900", "reverse"),
     "caret": ("#0d1117 on #5aa9ff", "#ffffff on #0b5cad", "reverse"),
     "cursor.row": ("bold #ff9e3d", "bold #b35900", "bold yellow"),
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 
 import pytest
-from support.fake_runs import make_run
+from support.fake_runs import STAGES, give_examples, make_run
 
+from tuitrain.data.inspect.languages import LanguageReport
 from tuitrain.runs.store import RunStore
 from tuitrain.tui.app import TuitrainApp
+from tuitrain.tui.screens.tokens import TokensScreen
 
 MACHINE = "CPU only · 2 cores · 23 GiB RAM · no NVIDIA driver found (nvidia-smi is not on PATH)"
 
@@ -22,15 +25,22 @@ def _still(monkeypatch, tmp_path):
     for name in ("SSH_CONNECTION", "NO_COLOR", "TUITRAIN_RUNS_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TUITRAIN_HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
     time.tzset()
+    # Telling languages takes a package that may be missing, and 0.7 s to load: here nobody tells them.
+    untold = LanguageReport(texts=8, reason="languages were not told", install="pip install py3langid")
+    monkeypatch.setattr("tuitrain.data.inspect.build.count_languages", lambda texts: untold)
 
 
 def make_app(root, stories, *, ascii_only=False, run_id=None, total=240):
     """(app, now): an app over one run per story, the first of them the newest."""
     now_s = 0.0
     for order, story in enumerate(reversed(stories)):
-        _, seen_s = make_run(root, story, created=order, total=total)
+        run, seen_s = make_run(root, story, created=order, total=total)
         now_s = max(now_s, seen_s)
+        if story in STAGES:
+            give_examples(run, Path(), stage=STAGES[story])  # relative: what is shown of it is the same everywhere
     root.mkdir(parents=True, exist_ok=True)
     app = TuitrainApp(
         ascii_only=ascii_only, run_id=run_id, store=RunStore(root), clock=lambda: now_s, describe_machine=lambda: MACHINE
@@ -53,6 +63,8 @@ async def settled(pilot):
     tail = getattr(app.screen, "tail", None)
     if tail is not None:
         await until(pilot, tail.caught_up.is_set)
+    if isinstance(app.screen, TokensScreen):
+        await until(pilot, lambda: app.screen.report is not None or app.screen.failed, timeout_s=60.0)
     for _ in range(3):
         await pilot.pause()
         paint = getattr(app.screen, "paint", None)

@@ -8,7 +8,21 @@ import pytest
 from support.fake_runs import make_run
 
 from tuitrain.errors import RunError
-from tuitrain.tui.actions import ALERTS, CHART, EXPLAIN, LOG, PLAN, PLAN_EXPLAIN, RUN, RUNS, SAMPLES, SCREENS, on_screen
+from tuitrain.tui.actions import (
+    ALERTS,
+    CHART,
+    EXPLAIN,
+    FLIGHT,
+    LOG,
+    PLAN,
+    PLAN_EXPLAIN,
+    RUN,
+    RUNS,
+    SAMPLES,
+    SCREENS,
+    TOKENS,
+    on_screen,
+)
 from tuitrain.tui.messages import JobDone
 from tuitrain.tui.screens.confirm import ConfirmScreen, TypedConfirmScreen
 from tuitrain.tui.screens.error import ErrorScreen
@@ -19,8 +33,9 @@ from .conftest import settled, shown, until
 
 WAY_TO = {
     RUNS: [], RUN: ["enter"], CHART: ["enter", "z"], SAMPLES: ["enter", "s"], LOG: ["enter", "l"], ALERTS: ["enter", "a"],
-    EXPLAIN: ["enter", "i"], PLAN: ["p"], PLAN_EXPLAIN: ["p", "i"],
+    EXPLAIN: ["enter", "i"], FLIGHT: ["enter", "f"], TOKENS: ["enter", "t"], PLAN: ["p"], PLAN_EXPLAIN: ["p", "i"],
 }  # fmt: skip
+STORIES = {TOKENS: ["tuned", "finished"]}
 
 
 @pytest.fixture
@@ -39,7 +54,7 @@ def jobs(monkeypatch):
 async def test_every_key_of_a_screen_does_its_action(opened, jobs, monkeypatch, where):
     """Each key once, from the screen that lists it; the method must have run, and nothing may have broken."""
     ran = []
-    async with opened(["resumed", "finished"], keys=WAY_TO[where]) as pilot:
+    async with opened(STORIES.get(where, ["resumed", "finished"]), keys=WAY_TO[where]) as pilot:
         app, screen = pilot.app, pilot.app.screen
         assert where == screen.WHERE
         monkeypatch.setattr(app, "action_command_palette", lambda: ran.append("palette"))  # Textual's own ctrl+p
@@ -57,7 +72,7 @@ async def test_every_key_of_a_screen_does_its_action(opened, jobs, monkeypatch, 
 async def test_every_action_of_a_screen_works(opened, jobs, monkeypatch, where):
     """The actions themselves, one after the other; after each the interface is still there."""
     monkeypatch.setattr("tuitrain.tui.screens.runs.RunsScreen.action_demo", lambda self: jobs.append(("demo", "")))
-    async with opened(["resumed", "finished"], keys=WAY_TO[where]) as pilot:
+    async with opened(STORIES.get(where, ["resumed", "finished"]), keys=WAY_TO[where]) as pilot:
         app, screen = pilot.app, pilot.app.screen
         for action in sorted(on_screen(where), key=lambda action: action.id in ("back", "home", "quit")):
             if app.screen is not screen:  # back and home left it: go there again

@@ -13,7 +13,7 @@ from .conftest import make_app, settled, shown, until
 
 @pytest.mark.parametrize("ascii_only", [False, True])
 @pytest.mark.parametrize(
-    "keys", [[], ["enter"], ["enter", "z"], ["enter", "s"], ["enter", "l"], ["enter", "a"], ["enter", "i"]]
+    "keys", [[], ["enter"], ["enter", "z"], ["enter", "s"], ["enter", "l"], ["enter", "a"], ["enter", "i"], ["enter", "f"]]
 )
 async def test_hostile_text_never_reaches_the_terminal(opened, keys, ascii_only):
     async with opened(["hostile"], keys=keys, ascii_only=ascii_only) as pilot:

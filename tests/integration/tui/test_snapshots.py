@@ -12,6 +12,8 @@ SCREENS = {
     "home-empty": ([], []),
     "home-with-runs": (["resumed", "paused", "failed", "finished"], []),
     "dashboard": (["resumed"], ["enter"]),
+    "flight": (["blocked"], ["enter", "f"]),
+    "tokens": (["tuned"], ["enter", "t", "tab", "right"]),
     "plan": ([], ["p"]),
     "plan-oom": ([], ["p", *["down"] * 7, "right", "right"]),
     "plan-typing": ([], ["p", "down", "down", "enter", "a", "1"]),

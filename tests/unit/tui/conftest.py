@@ -7,6 +7,7 @@ import time
 import pytest
 from support.fake_runs import make_run
 
+from tuitrain.runs.flight import read_findings
 from tuitrain.runs.status import liveness
 from tuitrain.tui.render.glyphs import UNICODE
 from tuitrain.tui.render.view import RunView
@@ -28,7 +29,8 @@ def view_of(tmp_path):
         config = run.resolved()["config"]
         alive = None if trust_log else liveness(run.status(), now_s)
         return RunView(
-            run_id=run.run_id, state=run.fold(), now_s=now_s, glyphs=glyphs, liveness=alive, plan=run.plan(), config=config
-        )
+            run_id=run.run_id, state=run.fold(), now_s=now_s, glyphs=glyphs, liveness=alive, plan=run.plan(), config=config,
+            findings=read_findings(run.path),
+        )  # fmt: skip
 
     return make

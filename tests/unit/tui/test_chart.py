@@ -22,7 +22,7 @@ LOOKS = (
 SIZES = [(24, 6), (40, 9), (60, 12), (100, 20), (196, 40)]
 
 
-@pytest.mark.parametrize("story", ["live", "resumed", "loading", "failed", "finished", "fresh", "hostile"])
+@pytest.mark.parametrize("story", ["live", "resumed", "loading", "failed", "finished", "fresh", "hostile", "preference"])
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.key)
 def test_every_chart_of_every_story_is_a_rectangle_of_known_styles(view_of, story, metric):
     view = view_of(story, total=240)

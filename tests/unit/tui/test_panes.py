@@ -13,7 +13,7 @@ from tuitrain.tui.render.consequences import unsaved
 from tuitrain.tui.render.explain import explain_lines
 from tuitrain.tui.render.glyphs import ASCII
 from tuitrain.tui.render.header import header_line, header_lines
-from tuitrain.tui.render.panes import alert_line, note_lines, sample_body, sample_pane
+from tuitrain.tui.render.panes import alert_line, note_lines, prompted, sample_body, sample_pane
 from tuitrain.tui.render.plain import dashboard, dashboard_lines, run_list, step_line, summary
 from tuitrain.tui.render.spans import line_width, plain
 from tuitrain.tui.render.status import badge
@@ -21,10 +21,14 @@ from tuitrain.tui.render.summary import comparisons, summarise, thin
 from tuitrain.tui.render.tiles import TILE_KEYS, tile, tiles_block, tiles_row
 from tuitrain.tui.theme import STYLE_NAMES
 
-STORIES = ["live", "resumed", "finished", "failed", "killed", "paused", "loading", "gone", "hostile", "fresh"]
+STORIES = [
+    "live", "resumed", "finished", "failed", "killed", "paused", "loading", "gone", "hostile", "fresh", "tuned", "preference",
+    "blocked",
+]  # fmt: skip
 WORDS = {
     "live": "RUNNING", "resumed": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "paused": "PAUSED",
-    "loading": "LOADING DATA", "gone": "GONE", "hostile": "RUNNING", "fresh": "GONE",
+    "loading": "LOADING DATA", "gone": "GONE", "hostile": "RUNNING", "fresh": "GONE", "tuned": "FINISHED",
+    "preference": "RUNNING", "blocked": "FAILED",
 }  # fmt: skip
 
 
@@ -173,6 +177,30 @@ def test_samples_are_scrubbed_by_step(view_of):
     assert "@ step 100" in plain(sample_pane(view, 0, 60, 8))
     rows = sample_body(view, 400, 60)
     assert rows[0][0] == ("def ", "prompt")
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 100])
+def test_a_question_and_its_answer_stand_on_lines_of_their_own(view_of, width):
+    rows = sample_body(view_of("tuned", total=240), 240, width)
+    assert all(len({style for _, style in row}) <= 1 for row in rows)
+    assert " ".join(text for row in rows for text, style in row if style == "prompt").startswith(
+        "What is the name of the river"
+    )
+    assert [style for row in rows for _, style in row][-1] == "sample"
+    assert all(line_width(row) <= width for row in rows)
+
+
+@pytest.mark.parametrize(("prompt", "text"), [
+    ("The quick brown fox jumps over", " the lazy dog, and then it rests."),
+    ("def read(self):\n\treturn", " self._read(\n\t1)"),
+    ("x" * 35, "y" * 35),
+])  # fmt: skip
+@pytest.mark.parametrize("width", [7, 10, 30, 200])
+def test_a_wrapped_prompt_stays_a_prompt_to_its_last_letter(prompt, text, width):
+    rows = prompted(prompt, text, width)
+    joined = {name: "".join(part for row in rows for part, style in row if style == name) for name in ("prompt", "sample")}
+    assert joined["prompt"] == "".join(line.expandtabs(4) for line in prompt.split("\n"))
+    assert joined["prompt"] + joined["sample"] == "".join(line.expandtabs(4) for line in (prompt + text).split("\n"))
 
 
 def test_explanations_show_measured_planned_and_formula(view_of):

@@ -11,11 +11,12 @@ from tuitrain.tui.render.spans import line_width
 from tuitrain.tui.screens.chart_full import ChartScreen
 from tuitrain.tui.screens.explain import ExplainScreen
 from tuitrain.tui.screens.help import help_lines
-from tuitrain.tui.screens.pagers import AlertsScreen, LogScreen, SamplesScreen
+from tuitrain.tui.screens.pagers import AlertsScreen, FlightScreen, LogScreen, SamplesScreen
 from tuitrain.tui.screens.plan import PlanScreen
 from tuitrain.tui.screens.plan_explain import PlanExplainScreen
 from tuitrain.tui.screens.run import RunScreen
 from tuitrain.tui.screens.runs import RunsScreen
+from tuitrain.tui.screens.tokens import TokensScreen
 from tuitrain.tui.theme import ANSI, DARK, LIGHT, STYLE_NAMES, palette_of, style
 
 CLASSES = (
@@ -26,6 +27,8 @@ CLASSES = (
     LogScreen,
     AlertsScreen,
     ExplainScreen,
+    FlightScreen,
+    TokensScreen,
     PlanScreen,
     PlanExplainScreen,
 )

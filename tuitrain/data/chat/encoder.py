@@ -66,9 +66,10 @@ class ChatEncoder:
     def end_ids(self) -> frozenset[int]:
         """Ids at which generation stops: of generation_config.json, else of config.json, and the tokenizer's eos."""
         found: set[int] = set() if self.eos_id is None else {self.eos_id}
-        for name in ("config.json", "generation_config.json"):
+        for name in ("generation_config.json", "config.json"):
             value = (read_json(self.folder / name) or {}).get("eos_token_id")
-            found |= {value} if isinstance(value, int) else set(value) if isinstance(value, list) else set()
+            if value is not None:  # transformers looks no further either; config.json often holds its class's default
+                return frozenset(found | (set(value) if isinstance(value, list) else {int(value)}))
         return frozenset(found)
 
     def encode(self, text: str) -> Encoded:

@@ -71,7 +71,7 @@ class ExampleLoader:
 
     def batch(self, first_sequence: int, count: int) -> Batch:
         """Sequences [first_sequence, first_sequence + count)."""
-        rows = [self._locate(number) for number in range(first_sequence, first_sequence + count)]
+        rows = [self.examples_of(number) for number in range(first_sequence, first_sequence + count)]
         return self.rows_of(self.train, rows, self.references[0] if self.references else None)
 
     def epoch_of(self, sequence: int) -> float:
@@ -116,7 +116,8 @@ class ExampleLoader:
             epoch = bisect_right(self._begins, sequence) - 1
             return epoch, sequence - self._begins[epoch]
 
-    def _locate(self, sequence: int) -> list[int]:
+    def examples_of(self, sequence: int) -> list[int]:
+        """The training examples in a sequence, in their order."""
         epoch, within = self._place(sequence)
         return self._epoch(epoch)[within]
 

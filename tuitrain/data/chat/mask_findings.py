@@ -16,7 +16,7 @@ _KINDS: Final[dict[str, tuple[str, Severity, str, str]]] = {
         "look at them with `tuitrain data inspect`; data.chat_template=chatml if the template never shows the answer",
     ),
     "hidden": (
-        "mask", "block", "in {count} examples the template does not show the answer it was given: nothing of it would be learnt",
+        "mask", "block", "in {count} examples the template does not show the answer it was given: it would not be learnt",
         "data.chat_template=chatml, or a template that shows an answer that is plain text",
     ),
     "end-not-trained": (

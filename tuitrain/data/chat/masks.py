@@ -43,7 +43,7 @@ def mask_chat(encoder: ChatEncoder, messages: Sequence[Message]) -> list[Masked]
     if template.has_marks:
         text, spans = template.render_marked(turns)
         masked = _masked(encoder, text, spans, _prompt_of_first(template, turns))
-        if spans and _hidden([turns[index] for index in answers], text, spans):
+        if any(masked.trained) and _hidden([turns[index] for index in answers], text, spans):
             masked.problems = (*masked.problems, "hidden")
         return [masked]
     text = template.render(turns)

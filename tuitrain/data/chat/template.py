@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,9 +134,7 @@ def _environment(*, marked: bool) -> Any:
 def _has_marks(environment: Any, source: str) -> bool:
     """Whether there is a {% generation %} that is no comment, however its white space is written."""
     kinds = [(kind, text) for _, kind, text in environment.lex(source) if kind != "whitespace"]
-    return any(
-        first[0] == "block_begin" and then == ("name", "generation") for first, then in zip(kinds, kinds[1:], strict=False)
-    )
+    return any(first[0] == "block_begin" and then == ("name", "generation") for first, then in pairwise(kinds))
 
 
 def _to_json(

@@ -68,18 +68,17 @@ def chart(view: RunView, metric: Metric, options: ChartOptions, y_kind: Kind | N
     x = axis.x if metric.source == "steps" else axis.of(steps)
     low, high = step_window(options, axis)
     window = (axis.at(low), axis.at(high))
-    smoothed = _smoothed(view, metric, values, options.smoothing)
+    smoothed = _smoothed(view, metric, metric.column, values, options.smoothing)
     factor, unit = axis_unit(metric, max(finite_max(values), view.planned(metric.plan_key) if metric.unit == "bytes" else 0.0))
     known = bool(np.isfinite(values[-1:]).any() or np.isfinite(values).any())
-    is_loss = metric.key == "loss"
     curves = [*_planned(view, metric, axis, window), *_abandoned(view, metric, options)]
+    curves += _companions(view, metric, x, options)
     if smoothed is values:
         curves.append(Curve(x=x, y=values, style=metric.style, name="measured"))
     else:
         curves.append(Curve(x=x, y=values, style=metric.style + ".raw"))
         curves.append(Curve(x=x, y=smoothed, style=metric.style, name="smoothed"))
-    points = metric.source == "evals"
-    eval_steps = state.evals.column("step")
+    evals = metric.column if metric.source == "evals" else metric.eval_column
     bad = x[~np.isfinite(values)] if known and metric.source == "steps" and metric.key in ("loss", "grad") else _NO_VALUES
     return Chart(
         metric=metric,
@@ -90,8 +89,8 @@ def chart(view: RunView, metric: Metric, options: ChartOptions, y_kind: Kind | N
         unit=unit,
         factor=factor,
         curves=tuple(curves),
-        points_x=x if points else (axis.of(eval_steps) if is_loss else _NO_VALUES),
-        points_y=values if points else (state.evals.column("loss") if is_loss else _NO_VALUES),
+        points_x=axis.of(state.evals.column("step")) if evals else _NO_VALUES,
+        points_y=state.evals.column(evals) if evals else _NO_VALUES,
         nan_x=bad,
         marks=tuple(marks(state, view.glyphs)),
         empty="" if known else _empty(view, metric),
@@ -101,11 +100,21 @@ def chart(view: RunView, metric: Metric, options: ChartOptions, y_kind: Kind | N
     )
 
 
-def _smoothed(view: RunView, metric: Metric, values: Values, weight: float) -> Values:
+def _companions(view: RunView, metric: Metric, x: Values, options: ChartOptions) -> list[Curve]:
+    """The curves beside the metric's own, smoothed like it."""
+    curves = []
+    for each in metric.companions:
+        values = view.state.steps.column(each.column)
+        smoothed = _smoothed(view, metric, each.column, values, options.smoothing)
+        curves.append(Curve(x=x, y=smoothed, style=each.style, name=each.name, dotted=each.dotted))
+    return curves
+
+
+def _smoothed(view: RunView, metric: Metric, column: str, values: Values, weight: float) -> Values:
     """The smoothed curve, continued from the last frame's; the values themselves where smoothing means nothing."""
     if weight <= 0 or metric.source == "evals" or metric.key in ("lr", "memory"):
         return values
-    smoother = view.smoothers.setdefault(metric.key, Smoother())
+    smoother = view.smoothers.setdefault(column, Smoother())
     return smoother.update(values, weight, (view.epoch, len(view.state.abandoned)))
 
 

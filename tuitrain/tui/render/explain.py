@@ -6,7 +6,7 @@ import math
 
 from tuitrain.text import clean
 from tuitrain.tui.render import format as fmt
-from tuitrain.tui.render.metrics import BY_KEY
+from tuitrain.tui.render.metrics import BY_KEY, has_rewards
 from tuitrain.tui.render.panes import fill
 from tuitrain.tui.render.spans import BLANK, Line
 from tuitrain.tui.render.tiles import drift, measured_value, planned_value
@@ -17,7 +17,8 @@ def explain_lines(view: RunView, key: str, width: int) -> list[Line]:
     """Everything known about one tile."""
     metric = BY_KEY[key]
     value, planned = measured_value(view, key), planned_value(view, key)
-    rows: list[Line] = [((row, "text"),) for row in fill(metric.meaning, width)]
+    meaning = metric.preference_meaning if metric.preference_meaning and has_rewards(view) else metric.meaning
+    rows: list[Line] = [((row, "text"),) for row in fill(meaning, width)]
     rows += [BLANK, (("measured  ", "label"), (metric.show(value) if math.isfinite(value) else fmt.MISSING, "value.big"))]
     rows += [((f"  {row}", "dim"),) for row in fill(metric.measured, width - 2)]
     rows.append(BLANK)

@@ -6,6 +6,7 @@ import math
 
 from tuitrain.text import clean_line
 from tuitrain.tui.render import format as fmt
+from tuitrain.tui.render.flight import blocking_lines
 from tuitrain.tui.render.glyphs import Glyphs
 from tuitrain.tui.render.spans import Line, Span, cut, cut_text, fit, line_width
 from tuitrain.tui.render.status import badge, phase_frac
@@ -14,10 +15,12 @@ from tuitrain.tui.render.view import RunView
 
 
 def header_lines(view: RunView, width: int) -> list[Line]:
-    """The header line, and a second one when there is something to say about the state."""
+    """The header line, and others when there is something to say about the state."""
     now, glyphs = badge(view.state, view.liveness), view.glyphs
     rows = [header_line(view, width)]
-    if now.detail:
+    if stopped := blocking_lines(view, width):
+        rows += stopped
+    elif now.detail:
         style = "bad" if now.glyph == "failed" else "dim"
         hint = f"; `tuitrain chat {clean_line(view.run_id)}` talks to it" if now.word == "FINISHED" else ""
         hint = "; R resumes it" if now.word in ("GONE", "STOPPED", "KILLED", "FAILED") else hint

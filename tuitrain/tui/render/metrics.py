@@ -1,4 +1,6 @@
-"""The curves a run has: one entry per metric, read by charts, tiles, tabs and the explain panel alike."""
+"""The curves a run can have: one entry per metric, read by charts, tiles, tabs and the explain panel alike. Which of them a run
+has, `metrics_of` says: rewards are those of preference tuning, bits per byte those of text.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,19 @@ from numpy.typing import NDArray
 
 from tuitrain.tui.render import format as fmt
 from tuitrain.tui.render.scale import Kind
+from tuitrain.tui.render.view import RunView
+
+Runs = Literal["all", "text", "preference"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Companion:
+    """A second curve of a chart."""
+
+    column: str
+    name: str
+    style: str
+    dotted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +37,11 @@ class Metric:
     """Short name, with unit where the axis needs one."""
     column: str
     source: Literal["steps", "evals"] = "steps"
+    runs: Runs = "all"
+    """Which runs have it."""
+    eval_column: str = ""
+    """What of an evaluation is drawn as a point."""
+    companions: tuple[Companion, ...] = ()
     y_scale: Kind = "linear"
     style: str = "series.blue"
     show: Callable[[float], str] = fmt.number
@@ -34,6 +54,8 @@ class Metric:
     """What the axis converts values to."""
     meaning: str = ""
     """What it is, for the explain panel."""
+    preference_meaning: str = ""
+    """The same in preference tuning, where it is something else."""
     measured: str = ""
     """How the number shown came about."""
     formula_keys: tuple[str, ...] = ()
@@ -45,18 +67,51 @@ METRICS: Final = (
         key="loss",
         title="loss",
         column="loss",
+        eval_column="loss",
         y_scale="log",
         plan_key="loss",
         better="low",
         meaning="Cross-entropy of the next token in nats. exp(loss) is the perplexity; ln(vocabulary) is guessing.",
+        preference_meaning="What the preference costs: small where better answers have gained on worse ones. For dpo, ln 2 ="
+        " 0.693 is a model that has not moved from its reference. It says nothing of how well the model writes: samples do.",
         measured="training loss of the last step over the global batch; the bright curve is its de-biased exponential average",
         formula_keys=("loss.predicted",),
+    ),
+    Metric(
+        key="margin",
+        title="margin",
+        column="reward_margin",
+        runs="preference",
+        eval_column="reward_margin",
+        companions=(
+            Companion(column="reward_chosen", name="better", style="series.orange"),
+            Companion(column="reward_rejected", name="worse", style="plan", dotted=True),
+        ),
+        better="high",
+        meaning="Reward of the better answers less that of the worse ones. A reward says how far training has moved the model"
+        " towards an answer. The margin should grow; both rewards may fall, and where the better answers' falls far, the model"
+        " unlearns them too.",
+        measured="mean of the last 20 steps",
+    ),
+    Metric(
+        key="accuracy",
+        title="accuracy",
+        column="accuracy",
+        runs="preference",
+        eval_column="accuracy",
+        show=fmt.percent,
+        better="high",
+        unit="percent",
+        meaning="Share of pairs whose better answer has the larger reward. 50% is chance; all right on training pairs and not"
+        " on held-out ones is learning by heart.",
+        measured="mean of the last 20 steps: a single step has few pairs",
     ),
     Metric(
         key="bits",
         title="bits/byte",
         column="bits_per_byte",
         source="evals",
+        runs="text",
         style="series.orange",
         plan_key="bits_per_byte",
         better="low",
@@ -121,6 +176,23 @@ METRICS: Final = (
     ),
 )
 BY_KEY: Final = {metric.key: metric for metric in METRICS}
+
+
+def has_rewards(view: RunView) -> bool:
+    """Whether it is a run of preference tuning: its configuration says so, or its log has rewards."""
+    columns = (view.state.steps.column("reward_margin"), view.state.evals.column("reward_margin"))
+    return view.stage == "dpo" or any(bool(np.isfinite(column).any()) for column in columns)
+
+
+def metrics_of(view: RunView) -> tuple[Metric, ...]:
+    """The metrics of a run, in the order of their tabs."""
+    unwanted: Runs = "text" if has_rewards(view) else "preference"
+    return tuple(metric for metric in METRICS if metric.runs != unwanted)
+
+
+def keys_of(view: RunView) -> tuple[str, ...]:
+    """Their keys."""
+    return tuple(metric.key for metric in metrics_of(view))
 
 
 def axis_unit(metric: Metric, largest: float) -> tuple[float, str]:

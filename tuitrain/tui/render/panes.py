@@ -9,20 +9,22 @@ from tuitrain.events import Event
 from tuitrain.text import clean, clean_line
 from tuitrain.tui.render.format import count, number
 from tuitrain.tui.render.glyphs import Glyphs
-from tuitrain.tui.render.metrics import METRICS
+from tuitrain.tui.render.metrics import metrics_of
 from tuitrain.tui.render.spans import BLANK, Line, cut_text, fit, frame, spread, text_width
 from tuitrain.tui.render.view import RunView
 
 _TAB_SPACES = 4
 
 
-def tab_line(active: str, width: int) -> Line:
-    """The charts by name, the main one in brackets."""
-    spans: list[tuple[str, str]] = []
-    for metric in METRICS:
-        on = metric.key == active
-        spans.append((f"[{metric.title}]" if on else f" {metric.title} ", "tab.on" if on else "tab"))
-    return spread(tuple(spans), (("tab next chart", "dim"),), width)
+def tab_line(view: RunView, active: str, width: int) -> Line:
+    """The charts of a run by name, the main one in brackets."""
+    return tabs([(metric.key, metric.title) for metric in metrics_of(view)], active, width, "tab next chart")
+
+
+def tabs(names: Sequence[tuple[str, str]], active: str, width: int, note: str) -> Line:
+    """Names by their keys, the one looked at in brackets, and what turns them."""
+    spans = [(f"[{name}]", "tab.on") if key == active else (f" {name} ", "tab") for key, name in names]
+    return spread(tuple(spans), ((note, "dim"),), width)
 
 
 def note_text(event: Event) -> tuple[str, str]:
@@ -136,13 +138,20 @@ def sample_body(view: RunView, step: int, width: int) -> list[Line]:
 
 
 def prompted(prompt: str, text: str, width: int) -> list[Line]:
-    """The prompt in one style, the continuation in another, wrapped as one text."""
-    shown_prompt = clean(prompt)
-    rows, left = [], len(shown_prompt.expandtabs(_TAB_SPACES))
-    for row in wrap(shown_prompt + clean(text), max(2, width)):
-        head, tail = row[:left], row[left:]
-        left = max(0, left - len(row) - (1 if left > len(row) else 0))
-        rows.append(tuple(span for span in ((head, "prompt"), (tail, "sample")) if span[0]))
+    """The prompt in one style, what the model wrote in another. A prompt that ends in a newline is a question, and its answer
+    begins a line; any other is the beginning of a text, and the two are wrapped as one."""
+    width, asked, written = max(2, width), clean(prompt), clean(text)
+    if asked.endswith("\n"):
+        rows: list[Line] = [((row, "prompt"),) for row in fill(asked.rstrip("\n"), width)]
+        return rows + [((row, "sample"),) for row in fill(written.strip("\n"), width)]
+    rows, left = [], len(asked)
+    for raw in (asked + written).split("\n"):
+        prompt_cells = len(raw[: max(0, left)].expandtabs(_TAB_SPACES))  # of this line
+        left -= len(raw) + 1
+        for row in wrap(raw, width):
+            spans = ((row[:prompt_cells], "prompt"), (row[prompt_cells:], "sample"))
+            rows.append(tuple(span for span in spans if span[0]))
+            prompt_cells = max(0, prompt_cells - len(row))
     return rows
 
 

@@ -35,7 +35,9 @@ class Badge:
 _PHASES: Final[dict[str, tuple[GlyphName, str, str]]] = {
     "waiting": ("waiting", "STARTING", "state.waiting"),
     "data": ("waiting", "LOADING DATA", "state.waiting"),
+    "check": ("waiting", "CHECKING", "state.waiting"),
     "model": ("waiting", "BUILDING", "state.waiting"),
+    "reference": ("waiting", "REFERENCE", "state.waiting"),
     "probe": ("waiting", "PROBING", "state.waiting"),
     "compile": ("waiting", "COMPILING", "state.waiting"),
     "train": ("running", "RUNNING", "state.running"),
@@ -90,7 +92,10 @@ def waiting_for(state: RunState, liveness: Liveness | None = None) -> str:
     now = badge(state, liveness)
     if not now.live:
         return "no steps were trained"
-    doing = {"LOADING DATA": "loading data", "BUILDING": "building the model", "PROBING": "measuring this machine"}
+    doing = {
+        "LOADING DATA": "loading data", "CHECKING": "the flight check", "BUILDING": "building the model",
+        "REFERENCE": "what the reference model makes of the answers", "PROBING": "measuring this machine",
+    }  # fmt: skip
     text = f"waiting for the first step: {doing.get(now.word, now.word.lower())}"
     frac = phase_frac(state)
     return text + (f" ({frac:.0%})" if frac == frac and state.state != "train" else "")

@@ -10,6 +10,7 @@ import numpy as np
 from tuitrain.events import Columns, RunState
 from tuitrain.runs.status import Liveness
 from tuitrain.tui.render import format as fmt
+from tuitrain.tui.render.metrics import has_rewards
 from tuitrain.tui.render.status import Badge, badge
 from tuitrain.tui.render.tiles import measured_value, planned_value
 from tuitrain.tui.render.view import RunView
@@ -118,11 +119,20 @@ def stream_line(view: RunView) -> str:
     if math.isfinite(mfu := measured_value(view, "mfu")):
         parts.append(f"MFU {fmt.percent(mfu)}")
     parts.append(f"grad {fmt.number(state.steps.last('grad_norm'))}")
+    if has_rewards(view):
+        parts.append(_rewards(state.steps))
     if len(state.evals) and state.evals.last("step") == state.step:
-        parts.append(f"eval {fmt.number(state.evals.last('loss'))} ({state.evals.last('bits_per_byte'):.3f} bits/byte)")
+        bits = state.evals.last("bits_per_byte")
+        more = _rewards(state.evals) if has_rewards(view) else f"{bits:.3f} bits/byte" if math.isfinite(bits) else ""
+        parts.append(f"eval {fmt.number(state.evals.last('loss'))}" + (f" ({more})" if more else ""))
     if not state.ended and math.isfinite(state.eta_s()):
         parts.append(f"ETA {fmt.duration(state.eta_s())}")
     return "  ".join(parts)
+
+
+def _rewards(columns: Columns) -> str:
+    """'margin 0.412  accuracy 71%', of the newest row."""
+    return f"margin {fmt.number(columns.last('reward_margin'))}  accuracy {fmt.percent(columns.last('accuracy'))}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,7 +199,10 @@ def closing_lines(view: RunView) -> str:
         lines.append(f"{row.name:14}{row.planned_text:>14}{row.actual_text:>14}{fmt.signed_percent(row.drift_frac):>12}")
     best = state.best_eval
     if best is not None:
-        lines += ["", f"best evaluation: {fmt.number(best[1])} nats per token at step {fmt.count(best[0])}"]
+        unit = "" if has_rewards(view) else " nats per token"
+        lines += ["", f"best evaluation: {fmt.number(best[1])}{unit} at step {fmt.count(best[0])}"]
+        if has_rewards(view):
+            lines.append(f"last evaluation: {_rewards(state.evals)}")
     saved = [event.step for event in state.checkpoints if event.data.get("ok", True)]
     if saved:
         lines.append(f"newest checkpoint: step {fmt.count(saved[-1])}")

@@ -10,11 +10,12 @@ import numpy as np
 from tuitrain.tui.render import format as fmt
 from tuitrain.tui.render.chart_data import plan_curve
 from tuitrain.tui.render.glyphs import Glyphs
-from tuitrain.tui.render.metrics import BY_KEY, Metric
+from tuitrain.tui.render.metrics import BY_KEY, Metric, has_rewards
 from tuitrain.tui.render.spans import Line, Span, beside, cut, cut_text, fit, frame, join
-from tuitrain.tui.render.view import RunView, recent_median
+from tuitrain.tui.render.view import RunView, recent_mean, recent_median
 
 TILE_KEYS = ("loss", "speed", "mfu", "grad", "memory", "lr")
+PREFERENCE_TILE_KEYS = ("loss", "margin", "accuracy", "speed", "grad", "memory", "lr")
 SMALL_DRIFT_FRAC = 0.02
 """Within this of the plan a number counts as planned."""
 
@@ -32,9 +33,14 @@ class Tile:
     """Direction and size of the distance to the plan."""
 
 
+def tile_keys(view: RunView) -> tuple[str, ...]:
+    """The tiles of a run."""
+    return PREFERENCE_TILE_KEYS if has_rewards(view) else TILE_KEYS
+
+
 def tiles(view: RunView) -> list[Tile]:
     """All tiles, in the order they are shown."""
-    return [tile(view, key) for key in TILE_KEYS]
+    return [tile(view, key) for key in tile_keys(view)]
 
 
 def tile(view: RunView, key: str) -> Tile:
@@ -53,6 +59,8 @@ def measured_value(view: RunView, key: str) -> float:
     state, metric = view.state, BY_KEY[key]
     if key in ("speed", "mfu"):
         return recent_median(state, metric.column, 20)
+    if metric.runs == "preference":
+        return recent_mean(state, metric.column, 20)
     if key == "memory":
         peaks = state.steps.column("peak_bytes")
         peak = float(peaks[-1]) if len(peaks) else math.nan
@@ -93,6 +101,8 @@ def _proportion(view: RunView, key: str) -> str:
         schedule = view.config.get("schedule")
         kind = schedule.get("kind") if isinstance(schedule, dict) else None
         return str(kind)[:12] if kind else ""
+    if BY_KEY[key].runs == "preference" and math.isfinite(held_out := view.state.evals.last(BY_KEY[key].eval_column)):
+        return f"eval {BY_KEY[key].show(held_out)}"
     if key == "mfu" and not math.isfinite(measured_value(view, key)) and len(steps):
         return "peak unknown"
     return ""

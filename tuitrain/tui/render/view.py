@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tuitrain.data.chat.findings import Finding
 from tuitrain.events import RunState
 from tuitrain.runs.status import Liveness
 from tuitrain.tui.render.glyphs import UNICODE, Glyphs
@@ -29,10 +31,18 @@ class RunView:
     """plan.json: formulas, capacity. The figures plotted come from the plan event."""
     config: dict[str, Any] = field(default_factory=dict)
     """The configuration as run."""
+    findings: tuple[Finding, ...] | None = None
+    """What the flight check found; None where there was none, or none yet."""
     smoothers: dict[str, Smoother] = field(default_factory=dict)
     """Smoothed curves kept between two frames, by metric."""
     epoch: int = 0
     """Counts how often the log was replaced; what was kept between frames is then void."""
+
+    @property
+    def stage(self) -> str:
+        """pretrain | midtrain | sft | dpo; empty where the configuration is not known."""
+        run = self.config.get("run")
+        return str(run.get("stage") or "") if isinstance(run, dict) else ""
 
     @property
     def plan_event(self) -> dict[str, Any]:
@@ -64,6 +74,16 @@ class RunView:
 
 def recent_median(state: RunState, column: str, rows: int) -> float:
     """Median of the last finite values of a step column; NaN when there are none."""
-    values = state.steps.column(column)[-rows:]
-    values = values[np.isfinite(values)]
+    values = _recent(state, column, rows)
     return float(np.median(values)) if len(values) else float("nan")
+
+
+def recent_mean(state: RunState, column: str, rows: int) -> float:
+    """Mean of the last finite values of a step column; NaN when there are none."""
+    values = _recent(state, column, rows)
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _recent(state: RunState, column: str, rows: int) -> NDArray[np.float64]:
+    values = state.steps.column(column)[-rows:]
+    return values[np.isfinite(values)]

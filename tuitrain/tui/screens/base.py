@@ -10,6 +10,7 @@ from tuitrain.tui.render.glyphs import Glyphs
 
 if TYPE_CHECKING:
     from tuitrain.tui.app import TuitrainApp
+    from tuitrain.tui.messages import ExamplesNews
 
 
 class TuiScreen(Screen[None]):
@@ -42,6 +43,9 @@ class TuiScreen(Screen[None]):
 
     def job_said(self) -> None:
         """What a job is doing changed: `home.said`."""
+
+    def heard(self, message: ExamplesNews) -> None:
+        """What a thread said of a run's examples."""
 
     def on_lines_resized(self) -> None:
         """A pane has another size."""

@@ -37,7 +37,7 @@ class ChartScreen(ChartedScreen):
         with self.tail.feed.lock, self.app.batch_update():
             view = self.view()
             self.query_one("#header", Lines).show([header_line(view, self.size.width)])
-            self.query_one("#tabs", Lines).show([tab_line(self.look.active, self.size.width)])
+            self.query_one("#tabs", Lines).show([tab_line(view, self.look.active, self.size.width)])
             pane.key = self.look.active
             pane.paint(view, self.look, self.tail.feed.version)
         self.show_footer()

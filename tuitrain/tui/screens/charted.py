@@ -11,12 +11,16 @@ from textual.timer import Timer
 from tuitrain.runs.store import Run
 from tuitrain.tui.bridge import RunTail
 from tuitrain.tui.render.axes import step_axis, step_window
+from tuitrain.tui.render.metrics import keys_of
 from tuitrain.tui.render.options import ChartOptions
 from tuitrain.tui.render.summary import RunSummary, summarise
 from tuitrain.tui.render.view import RunView
 from tuitrain.tui.screens.jobs import JobScreen
 from tuitrain.tui.widgets.chart_pane import ChartPane, Look
 from tuitrain.tui.widgets.footer_bar import FooterBar
+
+EXAMPLE_STAGES = ("sft", "dpo")
+"""Stages that learn from examples, and are checked before they start."""
 
 
 class ChartedScreen(JobScreen):
@@ -40,6 +44,7 @@ class ChartedScreen(JobScreen):
             liveness=self.tail.liveness,
             plan=self.tail.plan,
             config=self.tail.config,
+            findings=self.tail.findings,
             smoothers=self.look.smoothers,
             epoch=feed.generation,
         )
@@ -66,8 +71,8 @@ class ChartedScreen(JobScreen):
     def changed(self, *more: object) -> bool:
         """Whether anything a paint would show differs from the last one."""
         now = (
-            self.tail.feed.version, self.tail.log.version, self.tail.liveness, int(self.tui.clock()), self.look.options,
-            self.look.active, dict(self.look.y_kinds), self.size, self.app.theme, *more,
+            self.tail.feed.version, self.tail.log.version, self.tail.liveness, int(self.tui.clock()), self.tail.findings,
+            self.look.options, self.look.active, dict(self.look.y_kinds), self.size, self.app.theme, *more,
         )  # fmt: skip
         if now == self.painted:
             return False
@@ -82,7 +87,14 @@ class ChartedScreen(JobScreen):
     def show_footer(self) -> None:
         """Keys that work now, under the name of what they would do."""
         frozen = {"freeze": "Follow"} if self.look.options.range == "frozen" else {}
-        self.query_one(FooterBar).show_keys(frozen | self.job_labels(), self.job_hidden())
+        hidden = self.job_hidden() if self.tunes else self.job_hidden() | {"flight", "tokens"}
+        self.query_one(FooterBar).show_keys(frozen | self.job_labels(), hidden)
+
+    @property
+    def tunes(self) -> bool:
+        """Whether the run learns from examples."""
+        run = self.tail.config.get("run")
+        return isinstance(run, dict) and run.get("stage") in EXAMPLE_STAGES
 
     # --- what the keys do ---------------------------------------------------------------------------------------------
 
@@ -101,12 +113,15 @@ class ChartedScreen(JobScreen):
 
     def action_chart_next(self) -> None:
         """The next chart becomes the large one."""
-        self.look.turn(1)
-        self.paint()
+        self._turn(1)
 
     def action_chart_previous(self) -> None:
         """The previous chart becomes the large one."""
-        self.look.turn(-1)
+        self._turn(-1)
+
+    def _turn(self, direction: int) -> None:
+        with self.tail.feed.lock:
+            self.look.turn(direction, keys_of(self.view()))
         self.paint()
 
     def action_freeze(self) -> None:
@@ -194,6 +209,23 @@ class ChartedScreen(JobScreen):
         from tuitrain.tui.screens.pagers import AlertsScreen
 
         self.app.push_screen(AlertsScreen(self.tail))
+
+    def action_flight(self) -> None:
+        """What the flight check found."""
+        from tuitrain.tui.screens.pagers import FlightScreen
+
+        self.app.push_screen(FlightScreen(self.tail))
+
+    def action_tokens(self) -> None:
+        """The training examples, token by token."""
+        if not self.tunes:
+            self.tui.say(
+                "pretraining learns from text, not from examples; a run of stage sft or dpo has them", severity="warning"
+            )
+            return
+        from tuitrain.tui.screens.tokens import TokensScreen
+
+        self.app.push_screen(TokensScreen(self.tail.run_folder))
 
     @on(ChartPane.Pointed)
     def point(self, event: ChartPane.Pointed) -> None:

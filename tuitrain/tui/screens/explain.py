@@ -12,7 +12,7 @@ from tuitrain.tui.render.dialog import dialog, dialog_width
 from tuitrain.tui.render.explain import explain_lines
 from tuitrain.tui.render.metrics import BY_KEY
 from tuitrain.tui.render.spans import Line, join
-from tuitrain.tui.render.tiles import TILE_KEYS
+from tuitrain.tui.render.tiles import tile_keys
 from tuitrain.tui.render.view import RunView
 from tuitrain.tui.screens.base import TuiModal
 from tuitrain.tui.widgets.lines import Lines
@@ -43,12 +43,15 @@ class ExplainScreen(TuiModal[None]):
         if not self.on_stage:
             return
         width = dialog_width(self.size.width)
-        key = TILE_KEYS[self.index]
         with self._lock:
-            body = explain_lines(self._view(), key, width - 4)
+            view = self._view()
+            keys = tile_keys(view)
+            self.index %= len(keys)
+            key = keys[self.index]
+            body = explain_lines(view, key, width - 4)
         names: list[Line] = [
             ((f"[{BY_KEY[each].title}]" if each == key else BY_KEY[each].title, "tab.on" if each == key else "tab"),)
-            for each in TILE_KEYS
+            for each in keys
         ]
         rows = [join(names, (("  ", "text"),)), (), *body, (), (("left/right another tile, esc back", "dim"),)]
         box = self.query_one("#dialog", Lines)
@@ -57,12 +60,12 @@ class ExplainScreen(TuiModal[None]):
 
     def action_tile_next(self) -> None:
         """The tile after."""
-        self.index = (self.index + 1) % len(TILE_KEYS)
+        self.index += 1
         self.paint()
 
     def action_tile_previous(self) -> None:
         """The tile before."""
-        self.index = (self.index - 1) % len(TILE_KEYS)
+        self.index -= 1
         self.paint()
 
     def action_back(self) -> None:

@@ -49,6 +49,7 @@ def _shown(key: str) -> str:
     names = {
         "question_mark": "?", "colon": ":", "full_stop": ".", "comma": ",", "plus": "+", "equals_sign": "=", "minus": "-",
         "left_square_bracket": "[", "right_square_bracket": "]", "escape": "esc", "pageup": "pgup", "pagedown": "pgdn",
+        "slash": "/",
     }  # fmt: skip
     return names.get(key, key)
 

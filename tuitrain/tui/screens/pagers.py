@@ -1,11 +1,12 @@
-"""Long texts of a run on the whole screen: log, samples, alerts."""
+"""Long texts of a run on the whole screen: log, samples, alerts, flight check."""
 
 from __future__ import annotations
 
 from textual.app import ComposeResult
 
-from tuitrain.tui.actions import ALERTS, LOG, SAMPLES, bindings
+from tuitrain.tui.actions import ALERTS, FLIGHT, LOG, SAMPLES, bindings
 from tuitrain.tui.bridge import RunTail
+from tuitrain.tui.render.flight import counts, flight_lines
 from tuitrain.tui.render.format import count, size
 from tuitrain.tui.render.panes import log_lines, note_lines, sample_body, sample_steps
 from tuitrain.tui.render.view import RunView
@@ -57,9 +58,11 @@ class PagerScreen(PagerKeys, TuiScreen):
 
     def view(self) -> RunView:
         """The run now."""
+        tail = self.tail
         return RunView(
-            run_id=self.tail.run_folder.run_id, state=self.tail.feed.state, now_s=self.tui.clock(), glyphs=self.glyphs
-        )
+            run_id=tail.run_folder.run_id, state=tail.feed.state, now_s=self.tui.clock(), glyphs=self.glyphs,
+            liveness=tail.liveness, plan=tail.plan, config=tail.config, findings=tail.findings,
+        )  # fmt: skip
 
 
 class LogScreen(PagerScreen):
@@ -131,3 +134,20 @@ class AlertsScreen(PagerScreen):
         """All of them."""
         notes = len(self.tail.feed.state.notes)
         self.pager.fill(note_lines(self.view(), self.pager.inner_width), (("alerts", "title"),), f"{notes}, newest first")
+
+
+class FlightScreen(PagerScreen):
+    """What was looked at before the first step, the worst first; why there is nothing where there is nothing."""
+
+    WHERE = FLIGHT
+    BINDINGS = bindings(FLIGHT)
+
+    def version(self) -> object:
+        """Changes with the findings, and with how the run stands while it has none."""
+        tail = self.tail
+        return tail.findings if tail.findings is not None else (tail.feed.version, tail.liveness)
+
+    def fill(self) -> None:
+        """All findings."""
+        found = self.tail.findings or ()
+        self.pager.fill(flight_lines(self.view(), self.pager.inner_width), (("flight check", "title"),), counts(found))

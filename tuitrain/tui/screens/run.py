@@ -8,6 +8,7 @@ from textual.containers import Horizontal, Vertical
 from tuitrain.tui.actions import RUN, bindings
 from tuitrain.tui.bridge import RunTail
 from tuitrain.tui.render.header import header_lines
+from tuitrain.tui.render.metrics import keys_of
 from tuitrain.tui.render.panes import alert_line, log_pane, note_text, sample_pane, sample_steps, tab_line
 from tuitrain.tui.render.spans import Line
 from tuitrain.tui.render.tiles import tiles, tiles_block, tiles_row
@@ -73,12 +74,12 @@ class RunScreen(ChartedScreen):
         roomy = (self.has_class("-wide") or self.has_class("-huge")) and (self.has_class("-tall") or self.has_class("-high"))
         self._show("header", header_lines(view, width))
         self._show("tiles", tiles_block(view, width) if roomy else tiles_row(view, width))
-        self._show("tabs", [tab_line(self.look.active, width)])
+        self._show("tabs", [tab_line(view, self.look.active, width)])
         alert = alert_line(view, width)
         self._show("alert", [alert] if alert else [])
         version = self.tail.feed.version
         panes = list(self.query(ChartPane))
-        for pane, key in zip(panes, [self.look.active, *self.look.others(SIDE_CHARTS)], strict=True):
+        for pane, key in zip(panes, [self.look.active, *self.look.others(SIDE_CHARTS, keys_of(view))], strict=True):
             pane.key = key
             pane.paint(view, self.look, version)
         log, sample = self.query_one("#log", Lines), self.query_one("#sample", Lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from textual import events
@@ -9,7 +10,7 @@ from textual.message import Message
 
 from tuitrain.tui.render.axes import step_axis, step_window
 from tuitrain.tui.render.chart import GUTTER, chart_pane
-from tuitrain.tui.render.metrics import BY_KEY, METRICS
+from tuitrain.tui.render.metrics import BY_KEY
 from tuitrain.tui.render.options import ChartOptions
 from tuitrain.tui.render.scale import KINDS, Kind
 from tuitrain.tui.render.smooth import Smoother
@@ -34,16 +35,16 @@ class Look:
         """linear, log, robust, linear ... for the large chart."""
         self.y_kinds[self.active] = KINDS[(KINDS.index(self.y_kind(self.active)) + 1) % len(KINDS)]
 
-    def turn(self, direction: int) -> None:
-        """Make another chart the large one."""
-        keys = [metric.key for metric in METRICS]
-        self.active = keys[(keys.index(self.active) + direction) % len(keys)]
+    def turn(self, direction: int, keys: Sequence[str]) -> None:
+        """Make another chart of a run's the large one."""
+        at = keys.index(self.active) if self.active in keys else 0
+        self.active = keys[(at + direction) % len(keys)]
 
-    def others(self, count: int) -> list[str]:
-        """The charts beside the large one, the most telling first."""
-        ranked = ("grad", "speed", "memory", "lr", "loss", "bits", "mfu")
+    def others(self, count: int, keys: Sequence[str]) -> list[str]:
+        """The charts of a run beside the large one, the most telling first."""
+        ranked = ("margin", "accuracy", "grad", "speed", "memory", "lr", "loss", "bits", "mfu")
         first = ("loss",) if self.active != "loss" else ()
-        return [key for key in dict.fromkeys((*first, *ranked)) if key != self.active][:count]
+        return [key for key in dict.fromkeys((*first, *ranked)) if key != self.active and key in keys][:count]
 
 
 class ChartPane(Lines):
