@@ -1,6 +1,6 @@
 """Our side of the fine-tuning comparisons: the trainer's own loop, guard, events and all, held before each step.
 
-    python -m benchmarks.finetune_ours '{"examples": "...", "method": "lora", ...}'     run by finetune_speed, not by people
+python -m benchmarks.finetune_ours '{"examples": "...", "method": "lora", ...}'     run by finetune_speed, not by people
 """
 
 from __future__ import annotations

@@ -94,12 +94,20 @@ class ChatEncoder:
         """The text, special tokens shown."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
 
-    def byte_table(self) -> list[bytes]:
+    @cached_property
+    def _bytes(self) -> list[bytes]:
         """The bytes of each id; empty where the tokenizer's decoder does not tell."""
         try:
             return Tokenizer.from_file(self.folder).byte_table()
         except DataError:
             return []
+
+    def decode_one(self, number: int) -> bytes | str:
+        """One id as bytes where they are known, so that characters split over tokens can be put together; a special token's
+        name."""
+        if number in self.special_ids or number >= len(self._bytes):
+            return self.token(number)
+        return self._bytes[number] or self.decode([number])
 
     def token_bytes(self) -> NDArray[np.int32]:
         """UTF-8 bytes each id stands for; zeros where the tokenizer's decoder does not tell."""

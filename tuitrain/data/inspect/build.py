@@ -9,7 +9,6 @@ import numpy as np
 
 from tuitrain.config.schema import Config
 from tuitrain.data.chat.checks import check_examples
-from tuitrain.data.chat.encoder import ChatEncoder
 from tuitrain.data.chat.examples import Example, Item, Judged, Message
 from tuitrain.data.chat.loader import ExampleLoader
 from tuitrain.data.chat.preparation import PreparedExamples, prompt_of
@@ -83,7 +82,7 @@ def _facts(prepared: PreparedExamples, loader: ExampleLoader, config: Config) ->
     facts.append(["held out", len(loader.held_out)])
     if len(loader.usable):
         sequences = int(loader.sequences_per_epoch)
-        tokens = int((prepared.train.lengths[loader.usable] - 1).sum())
+        tokens = int(np.minimum(prepared.train.lengths[loader.usable] - 1, loader.seq_len).sum())
         if loader.shape.packing:
             filled = tokens / (sequences * loader.seq_len)
             facts.append(["packing", f"{sequences} sequences of {loader.seq_len} tokens per epoch, {filled:.0%} filled"])
@@ -97,21 +96,11 @@ def _roles(item: Item) -> list[str]:
     return [each.role for each in turns]
 
 
-def _decode(encoder: ChatEncoder) -> Any:
-    """One id as bytes where its bytes are known, so that split characters show whole."""
-    table = encoder.byte_table()
-
-    def decode_one(number: int) -> bytes | str:
-        if number in encoder.special_ids or number >= len(table):
-            return encoder.token(number)
-        return table[number] or encoder.decode([number])
-
-    return decode_one
-
-
 def _example(prepared: PreparedExamples, loader: ExampleLoader, index: int) -> dict[str, Any]:
     example, encoder = prepared.train[index], prepared.encoder
-    view = view_tokens(example.ids, example.trained, _decode(encoder), special_ids=encoder.special_ids, kept=loader.seq_len + 1)
+    view = view_tokens(
+        example.ids, example.trained, encoder.decode_one, special_ids=encoder.special_ids, kept=loader.seq_len + 1
+    )
     trained = int(example.trained.sum())
     return {"where": example.where, "note": f"{len(example.ids)} tokens, {trained} trained", "view": view.to_dict()}
 
@@ -120,10 +109,11 @@ def _packed(prepared: PreparedExamples, loader: ExampleLoader) -> dict[str, Any]
     """The first training sequence as the model sees it."""
     batch, encoder = loader.batch(0, 1), prepared.encoder
     assert batch.document_ids is not None, "packed rows know their documents"
-    # A token is trained where it is its predecessor's target.
-    trained = np.concatenate([[False], batch.targets[0, :-1] >= 0])
+    # A token is trained where it is the target of its predecessor in the same example.
+    documents = batch.document_ids[0]
+    trained = np.concatenate([[False], (batch.targets[0, :-1] >= 0) & (documents[:-1] == documents[1:])])
     view = view_tokens(
-        batch.tokens[0], trained, _decode(encoder), documents=batch.document_ids[0], special_ids=encoder.special_ids
+        batch.tokens[0], trained, encoder.decode_one, documents=batch.document_ids[0], special_ids=encoder.special_ids
     )
     count = int(batch.document_ids[0].max()) + 1
     return {"where": "sequence 0", "note": f"{count} examples in {loader.seq_len} tokens", "view": view.to_dict()}
@@ -140,5 +130,5 @@ def _serving(prepared: PreparedExamples) -> dict[str, Any] | None:
     seen = prepared.train[0].ids[: int(prepared.train.prompts[0])].tolist()
     return {
         "where": item.where, "note": "the prompt of the first example",
-        "diff": diff_tokens(served, seen, _decode(encoder)).to_dict(),
+        "diff": diff_tokens(served, seen, encoder.decode_one).to_dict(),
     }  # fmt: skip

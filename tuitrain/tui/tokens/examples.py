@@ -6,7 +6,6 @@ Views and comparisons are those of `tuitrain.data.inspect`, as plain data; nothi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 MAX_TOKENS: Final = 16_384
 """Tokens shown of one example or sequence; longer ones say how many there are."""
-Decode = Callable[[int], str | bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +88,11 @@ class Examples:
         total, trained = len(one.ids), int(one.trained.sum())
         kept = self.loader.seq_len + 1
         view = view_tokens(
-            one.ids[:MAX_TOKENS], one.trained[:MAX_TOKENS], self._decode, special_ids=encoder.special_ids, kept=kept
+            one.ids[:MAX_TOKENS],
+            one.trained[:MAX_TOKENS],
+            self.prepared.encoder.decode_one,
+            special_ids=encoder.special_ids,
+            kept=kept,
         )
         notes = [self._role(index), f"{total:,} tokens, {trained:,} trained", self._left_out(index), _cut(total)]
         return Shown(title=one.where, note=", ".join(filter(None, notes)), view=view.to_dict())
@@ -109,7 +111,7 @@ class Examples:
         rows = np.repeat(np.arange(len(batch.tokens)), batch.tokens.shape[1])
         ids, flat = batch.tokens.reshape(-1)[:MAX_TOKENS], documents.reshape(-1)[:MAX_TOKENS]
         view = view_tokens(
-            ids, trained.reshape(-1)[:MAX_TOKENS], self._decode, documents=flat,
+            ids, trained.reshape(-1)[:MAX_TOKENS], self.prepared.encoder.decode_one, documents=flat,
             packs=rows[:MAX_TOKENS] if len(batch.tokens) > 1 else None, special_ids=encoder.special_ids,
         )  # fmt: skip
         held, targets = int(inside.sum()), batch.targets.reshape(-1)[:MAX_TOKENS].tolist()
@@ -138,7 +140,7 @@ class Examples:
             encoder.template.render([each.to_dict() for each in self._prompt(item, index)], add_generation_prompt=True)
         ).ids
         seen = train[index].ids[: int(train.prompts[index])].tolist()
-        return Compared(title=where, diff=diff_tokens(served, seen, self._decode).to_dict())
+        return Compared(title=where, diff=diff_tokens(served, seen, self.prepared.encoder.decode_one).to_dict())
 
     def find(self, wanted: str, after: int) -> int | None:
         """The next example, from `after` on and around, whose place or text holds `wanted`."""
@@ -222,24 +224,11 @@ class Examples:
 
     # --- text of tokens -----------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _decode(self) -> Decode:
-        """One id as bytes where its bytes are known, so that split characters show whole."""
-        encoder = self.prepared.encoder
-        table = encoder.byte_table()
-
-        def decode_one(number: int) -> bytes | str:
-            if number in encoder.special_ids or number >= len(table):
-                return encoder.token(number)
-            return table[number] or encoder.decode([number])
-
-        return decode_one
-
     def _text(self, number: int) -> str:
         """One token by itself, in one line."""
         from tuitrain.data.inspect.visible import visible_pieces
 
-        return visible_pieces([self._decode(number) or f"<{number}>"], lines=False)[0]
+        return visible_pieces([self.prepared.encoder.decode_one(number) or f"<{number}>"], lines=False)[0]
 
 
 def _cut(total: int) -> str:
