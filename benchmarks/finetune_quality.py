@@ -61,7 +61,9 @@ def peaks(base: str, folder: Path, seq_len: int) -> dict[str, Any]:
         "base": base, "threads": len(os.sched_getaffinity(0)), "seq_len": seq_len, "rows": 1, "micro_batch": 1,
         "examples": str(folder / "usual.jsonl"), "held_out": str(folder / "held_out.jsonl"),
     }  # fmt: skip
-    sides = {method: Side("benchmarks.finetune_ours", asked | {"method": method}, folder / "log") for method in ("full", "qlora")}
+    sides = {
+        method: Side("benchmarks.finetune_ours", asked | {"method": method}, folder / "log") for method in ("full", "qlora")
+    }
     found: dict[str, Any] = {}
     for method, facts in take_turns(sides, steps=MEMORY_STEPS).items():
         start, planned = facts["at_start"], facts["at_start"]["planned"]

@@ -67,6 +67,8 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
         **SMALL, **EXPERTS, "n_routed_experts": 8, "q_lora_rank": None, "num_key_value_heads": 4, "n_group": 2, "topk_group": 1,
         "kv_lora_rank": 18, "qk_nope_head_dim": 10, "qk_rope_head_dim": 6, "v_head_dim": 14,
     }),
+    ("nanochat", {**SMALL, "num_key_value_heads": 2, "head_dim": 16}),
+    ("nanochat", {**NAMED, "tie_word_embeddings": True}),
     ("phi", SMALL),
     ("phi", {**SMALL, "qk_layernorm": True}),
     ("gpt_neox", NAMED),

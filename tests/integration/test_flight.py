@@ -25,7 +25,7 @@ from support.tuning import (
 from tuitrain.data.batch import IGNORED
 from tuitrain.data.chat import masks
 from tuitrain.data.chat.loader import ExampleLoader
-from tuitrain.errors import EXIT_USAGE, EnvironmentError_
+from tuitrain.errors import EXIT_USAGE
 from tuitrain.files import read_json
 from tuitrain.model.pretrained import Pretrained
 from tuitrain.trainer.flight import FlightError, read_flight
@@ -110,11 +110,6 @@ def test_what_only_warns_does_not_stop(tmp_path):
     assert any("spell an end token" in event.data["message"] for event in of_kind(run, "warning"))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=EnvironmentError_,
-    reason="stages/base.py: attention_of takes sdpa for every model, and Gemma 2 has only eager and flash",
-)
 def test_a_family_without_sdpa_trains_by_default(tmp_path):
     assert attempt(tuning_run(tmp_path, base_folder("gemma2", "gemma"), chats(), *FEW_STEPS)) == 0
 

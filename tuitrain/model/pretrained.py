@@ -71,7 +71,12 @@ class Pretrained(nn.Module):
         super().__init__()
         self.lm, self.compute_dtype = lm, compute_dtype
         self._adapted = [adapted] if adapted is not None else []  # a list, so that parameters are not registered twice
-        self._recompute = "none"
+        self._recompute, self._flash = "none", False
+
+    @property
+    def has_sdpa(self) -> bool:
+        """Whether the family can use torch's own attention kernels."""
+        return bool(getattr(self.lm, "_supports_sdpa", True))
 
     @property
     def adapted(self) -> Any:
@@ -109,10 +114,14 @@ class Pretrained(nn.Module):
         """Hidden states after the final norm, in the compute dtype."""
         if positions_BT is None:
             positions_BT = torch.arange(tokens_BT.shape[1], device=tokens_BT.device).expand_as(tokens_BT)
+        batch, width = tokens_BT.shape
+        if batch > 1 and document_ids_BT is not None and self._flash:
+            # transformers' flash attention finds where packed examples begin in one row only: all rows become one.
+            tokens_BT, positions_BT = tokens_BT.reshape(1, -1), positions_BT.reshape(1, -1)
         with self._autocast():
             out = self.lm.base_model(input_ids=tokens_BT, position_ids=positions_BT, attention_mask=None, use_cache=False)
         hidden: Tensor = out.last_hidden_state.to(self.compute_dtype)
-        return hidden
+        return hidden.view(batch, width, -1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The head on hidden states of any leading shape, in fp32."""
@@ -125,9 +134,10 @@ class Pretrained(nn.Module):
         """Use a backend in every layer."""
         try:
             self.lm.set_attn_implementation(ATTENTION[backend])
+            self._flash = backend == "flash-attn"
         except (ImportError, ValueError) as error:
             raise EnvironmentError_(
-                f"attention {backend!r}: {str(error).splitlines()[0][:200]}", "train.attention=sdpa works everywhere"
+                f"attention {backend!r}: {str(error).splitlines()[0][:200]}", "train.attention=auto takes one that it has"
             ) from error
 
     @property

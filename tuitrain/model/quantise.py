@@ -35,6 +35,7 @@ def require_bitsandbytes() -> None:
         raise MissingExtraError("bitsandbytes", "train", "quantised weights and 8-bit optimizers")
     # On AVX512-BF16 CPUs its import asks the hub for a kernel and logs that it found none; nothing here depends on it.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.CRITICAL)
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)  # a line per 8-bit layer, about a cast
 
 
 def keep_differentiable(model: nn.Module) -> int:

@@ -91,9 +91,12 @@ class PreferenceLoss(nn.Module):
         return result.losses.sum()
 
     def _judged(self, tokens_BT: Tensor, targets_BT: Tensor, reference_B: Tensor, liked_P: Tensor) -> Tensor:
+        learning = torch.is_grad_enabled()
         with torch.no_grad():
             strange_P = self.log_probs(tokens_BT[1::2], targets_BT[1::2])
-            baseline = kl_baseline(self._total(kl_sums(strange_P, reference_B[1::2])))
+            sums = kl_sums(strange_P, reference_B[1::2])
+            # Processes run the same number of passes in a step; in an evaluation they may not, and a sum would wait for ever.
+            baseline = kl_baseline(self._total(sums) if learning else sums)
         policy_P = self.log_probs(tokens_BT[0::2], targets_BT[0::2])
         result = kto_loss(
             policy_P,

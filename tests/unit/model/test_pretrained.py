@@ -230,6 +230,10 @@ def test_adapters_lie_beside_every_matrix_of_every_layer_and_learn(architecture)
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all("lora_" in name for name in trained)
     assert all(parameter.dtype == torch.float32 for parameter in trained.values())
+    ranks = {min(parameter.shape) for name, parameter in trained.items() if ".experts." not in name}
+    assert ranks <= {1, 4}  # a gate of one row
+    # Of 4 experts each has its own; gate and up are one matrix, for which peft takes twice the rank.
+    assert {min(parameter.shape) for name, parameter in trained.items() if ".experts." in name} <= {4 * 4, 4 * 8}
     without = [name for name, parameter in trained.items() if parameter.grad is None or not parameter.grad.any()]
     assert without == []
     frozen = {name: parameter for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -257,6 +261,18 @@ def test_without_its_adapter_a_model_is_its_base(architecture):
         with model.without_adapter():
             assert torch.equal(model(ids), want)
         assert largest(model(ids), want) > 1e-2, "and it is on again afterwards"
+
+
+@pytest.mark.parametrize(("settings", "scale"), [({}, 2.0), ({"rslora": True}, 4.0), ({"alpha": "auto"}, 2.0)])
+def test_an_adapter_adds_alpha_over_rank_times_its_product(settings, scale):
+    method = MethodSection(**{"kind": "lora", "rank": 4, "alpha": 8.0, "targets": ("down_proj",)} | settings)
+    model = model_of("llama", adapter=method).eval()
+    layer = model.lm.model.layers[0].mlp.down_proj
+    x = torch.randn(3, 128, generator=torch.Generator().manual_seed(0))
+    first, second = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    assert first.shape == (4, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), layer.base_layer(x) + scale * x @ first.T @ second.T)
 
 
 def test_a_fresh_adapter_changes_nothing():

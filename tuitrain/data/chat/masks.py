@@ -1,6 +1,6 @@
 """Which tokens of an example are trained: the assistant's answers with the token that ends them, and nothing else.
 
-Two ways, compared where both can be had:
+Two ways:
 
     marks       the template says it, by {% generation %}
     prefix      an answer is what follows when the prompt before it was rendered as serving renders it: everything between

@@ -32,7 +32,7 @@ from tuitrain.data.split import is_held_out
 from tuitrain.errors import DataError
 from tuitrain.files import exclusive_lock, read_json, write_json
 
-VERSION: Final = 2
+VERSION: Final = 3
 QUESTIONS: Final = 16
 
 
@@ -183,28 +183,27 @@ def _tokenize(folder: Path, key: str, read: _Read, encoder: ChatEncoder, *, judg
     for done, (item, source, held) in enumerate(zip(read.items, read.sources, read.held_out, strict=True)):
         if done % 50 == 0:
             progress(_progress(done, len(read.items)))
-        before = len(sides[held].ids)
+        if judged:
+            judged_of[held].add(item, source)
+            continue
         try:
-            if judged:
-                judged_of[held].add(item)
-                continue
-            for masked, liked in _masked(encoder, item):
-                sides[held].add(masked, item.where, liked=liked)
-                for problem in masked.problems:
-                    counter.add(problem, item.where)
+            rows = list(_masked(encoder, item))  # all of them, or none: of a pair one alone would shift every pair after it
         except DataError as error:  # the template's own refusal: told with the place
-            del sides[held].ids[before:]
             counter.add(f"refused: {error.message}", item.where)
             continue
+        for masked, liked in rows:
+            sides[held].add(masked, item.where, liked=liked)
+            for problem in masked.problems:
+                counter.add(problem, item.where)
         if held:
             asked = [each.content for each in prompt_of(item) if each.role == "user"]
-            questions += [asked[-1] if asked else ""] * (len(sides[held].ids) - before)
+            questions += [asked[-1] if asked else ""] * len(rows)
         else:
-            train_sources += [source] * (len(sides[held].ids) - before)
+            train_sources += [source] * len(rows)
     if judged:
         for held, each in judged_of.items():
-            made = each.tokenize(encoder, counter)
-            train_sources += [] if held else [0] * made
+            sources = each.tokenize(encoder, counter)
+            train_sources += [] if held else sources
     shutil.rmtree(folder, ignore_errors=True)
     sides[False].save(folder / "train", key + ":train")
     sides[True].save(folder / "validation", key + ":validation")
@@ -222,28 +221,35 @@ class _Judged:
     left the reference on answers that do not belong."""
 
     def __init__(self, side: SetBuilder) -> None:
-        self._side, self._rows = side, list[Judged]()
+        self._side, self._rows, self._sources = side, list[Judged](), list[int]()
 
-    def add(self, item: Item) -> None:
+    def add(self, item: Item, source: int) -> None:
         """Pairs are two judgements."""
         if isinstance(item, Preference):
             for answer, liked in ((item.chosen, True), (item.rejected, False)):
                 self._rows.append(Judged(prompt=item.prompt, completion=answer, liked=liked, where=item.where, raw=item.raw))
+                self._sources.append(source)
         elif isinstance(item, Judged):
             self._rows.append(item)
+            self._sources.append(source)
 
-    def tokenize(self, encoder: ChatEncoder, counter: FindingCounter) -> int:
-        """Returns how many rows were made."""
-        before = len(self._side.ids)
+    def tokenize(self, encoder: ChatEncoder, counter: FindingCounter) -> list[int]:
+        """Returns the source of each row that was made, two for each judgement."""
+        sources: list[int] = []
         for index, row in enumerate(self._rows):
             following = self._of_another_prompt(index)
-            own = mask_completion(encoder, row.prompt, row.completion, raw=row.raw)
-            strange = mask_completion(encoder, row.prompt, following.completion, raw=row.raw)
+            try:
+                own = mask_completion(encoder, row.prompt, row.completion, raw=row.raw)
+                strange = mask_completion(encoder, row.prompt, following.completion, raw=row.raw)
+            except DataError as error:
+                counter.add(f"refused: {error.message}", row.where)
+                continue
             self._side.add(own, row.where, liked=int(row.liked))
             self._side.add(strange, row.where, liked=int(row.liked))
+            sources += [self._sources[index]] * 2
             for problem in own.problems:
                 counter.add(problem, row.where)
-        return len(self._side.ids) - before
+        return sources
 
     def _of_another_prompt(self, index: int) -> Judged:
         """The next row whose prompt differs: another answer to the same prompt would be no mismatch."""

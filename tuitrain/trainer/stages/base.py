@@ -42,13 +42,16 @@ def load_model(resolved: Resolved, base: Path, kind: Recipe, device: torch.devic
     return Pretrained(lm, compute_dtype=kind.compute, adapted=adapted)
 
 
-def attention_of(resolved: Resolved, world: World, kind: Recipe) -> Choice:
-    """transformers' implementations: flash-attn where it is installed and can run, else torch's own."""
+def attention_of(resolved: Resolved, world: World, kind: Recipe, model: Pretrained) -> Choice:
+    """transformers' implementations: flash-attn where it is installed and can run, else torch's own, else the family's code."""
     wanted = resolved.config.train.attention
     why_not = flash_unavailable(world.device, kind.compute)
     if wanted == "auto":
         if why_not is None:
             return Choice(name="flash-attn", reason="fastest on this device; packing is cut by lengths")
+        if not model.has_sdpa:
+            why = "this family caps its scores, which torch's kernel does not"
+            return Choice(name="naive", reason="the family's own code", rejected=(("flash-attn", why_not), ("sdpa", why)))
         return Choice(name="sdpa", reason="torch's fused kernel", rejected=(("flash-attn", why_not),))
     if wanted not in ATTENTION:
         raise EnvironmentError_(
@@ -56,7 +59,7 @@ def attention_of(resolved: Resolved, world: World, kind: Recipe) -> Choice:
             "train.attention=auto",
         )
     if wanted == "flash-attn" and why_not is not None:
-        raise EnvironmentError_(f"train.attention='flash-attn': {why_not}", "train.attention=sdpa works everywhere")
+        raise EnvironmentError_(f"train.attention='flash-attn': {why_not}", "train.attention=auto")
     return Choice(name=wanted, reason="as asked for")
 
 

@@ -53,7 +53,7 @@ def build_examples(run_dir: Path, resolved: Resolved, world: World, telemetry: T
     telemetry.phase("model", f"loading {base.folder.name}")
     kind = recipe(str(config.train.precision), world.device)
     model = load_model(resolved, base.folder, kind, world.device)
-    attention = attention_of(resolved, world, kind)
+    attention = attention_of(resolved, world, kind, model)
     model.set_attention(attention.name)
     telemetry.phase("check", "head, packing, gradients")
     findings += check_model(model, loader, quant=quant_of(resolved))

@@ -140,7 +140,8 @@ def _from_base(resolved: Resolved, base: Path, data: PreparedData, kind: Recipe,
             weights=NativeWeights(decoder=decoder, eos_id=data.tokenizer.eos_id, save_tokenizer=data.tokenizer.save),
             choose_attention=attention_chooser(resolved, world, shape, kind.compute),
         )
-    model, attention = load_model(resolved, base, kind, world.device), attention_of(resolved, world, kind)
+    model = load_model(resolved, base, kind, world.device)
+    attention = attention_of(resolved, world, kind, model)
     return _Parts(
         decoder=model,
         weights=weights_of(resolved, base, model, ChatEncoder(base)),

@@ -160,11 +160,6 @@ def test_refused_examples_are_left_out_by_name(prepared):
     assert len(made.train) + len(made.validation) == 7
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, strict=True,
-    reason="preparation.py: a pair whose second answer is refused leaves the mask of its first behind, and every later example "
-    "gets the mask of the one before it",
-)  # fmt: skip
 def test_a_pair_half_refused_leaves_no_trace(prepared):
     source = "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no bad') }}{% endif %}{% endfor %}"
     made = prepared(pairs(r2="bad"), template=source + FAMILIES["qwen2.5"].source, stage="dpo")

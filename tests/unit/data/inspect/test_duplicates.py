@@ -99,7 +99,7 @@ def test_no_texts_no_copies():
     assert find_duplicates(["one text"]).redundant == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, derandomize=True)  # banding finds 99.8 % of pairs at the threshold: a new draw may miss one
 @given(st.integers(0, 2**32), st.integers(2, 40))
 def test_groups_are_those_of_comparing_all_pairs(seed, count):
     """One word replaced leaves 71 of 81 shingles, a similarity of 0.877: found with a probability of 0.999996."""
