@@ -48,10 +48,11 @@ def weights(base: str) -> dict[str, Any]:
     matrices = [(name, module) for name, module in nf4.named_modules() if type(module).__name__ == "Linear4bit"]
     plain = sum(bf16.get_submodule(name).weight.numel() * 2 for name, _ in matrices)
     small, whole = sum(quantised_bytes(module) for _, module in matrices), quantised_bytes(bf16)
+    left = quantised_bytes(nf4)
     table_bytes = quantised_bytes(nf4.get_input_embeddings())
     return {
-        "matrices_nf4": small, "matrices_bf16": plain, "quantised_matrices_x_bf16": small / plain, "all_nf4": quantised_bytes(nf4),
-        "all_bf16": whole, "all_x_bf16": quantised_bytes(nf4) / whole, "embedding": table_bytes, "matrices": len(matrices),
+        "matrices": len(matrices), "matrices_nf4": small, "matrices_bf16": plain, "quantised_matrices_x_bf16": small / plain,
+        "embedding": table_bytes, "all_nf4": left, "all_bf16": whole, "all_x_bf16": left / whole,
     }  # fmt: skip
 
 
