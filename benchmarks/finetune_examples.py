@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import random
 from pathlib import Path
@@ -16,6 +17,11 @@ COUNT, HELD_OUT = 200, 10
 def base_folder() -> str:
     """SmolLM2-135M-Instruct as a Hugging Face folder; made first where it is not there (some 20 s)."""
     return str(find_base(DEMO_MODEL, say=print).folder)
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that fine-tuning adds, ours and TRL's."""
+    return {name: importlib.metadata.version(name) for name in ("trl", "peft", "bitsandbytes", "accelerate", "datasets")}
 
 
 def write_examples(folder: Path) -> dict[str, Path]:

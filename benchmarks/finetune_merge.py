@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import ours
 from benchmarks.common import save, scratch_home, table
+from benchmarks.finetune_examples import versions
 
 LIMIT = 1e-4
 """Largest difference of fp32 logits (themselves up to 40)."""
@@ -66,7 +67,7 @@ def main() -> None:
         values = [f"{each['max_logit_difference']:.2e}", f"{each['mean_kl_nats']:.2e}", f"{each['same_greedy_frac']:.1%}"]
         rows.append([name, *values, limit])
     table(rows)
-    save("finetune_merge", {"limit": LIMIT, "steps": STEPS, "merged": found})
+    save("finetune_merge", {"peers": versions(), "limit": LIMIT, "steps": STEPS, "merged": found})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from benchmarks.common import save, scratch_home, table
-from benchmarks.finetune_examples import base_folder, write_examples
+from benchmarks.finetune_examples import base_folder, versions, write_examples
 from benchmarks.finetune_gate import Side, take_turns
 
 SEQ_LEN, STEPS, PADDED_ROWS = 1024, 8, 8
@@ -62,7 +62,7 @@ def main() -> None:
         print(f"{name}: {faster[0]} x TRL ({faster[1]} by CPU time)", flush=True)
     table(rows)
     setting = {"seq_len": SEQ_LEN, "sequences_per_step": 1, "padded_rows": PADDED_ROWS, "threads": asked["threads"]}
-    save("finetune_speed", {"model": "SmolLM2-135M-Instruct", **setting, "comparisons": measured})
+    save("finetune_speed", {"model": "SmolLM2-135M-Instruct", "peers": versions(), **setting, "comparisons": measured})
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ class Adapter:
     weight_bytes: int = 4
     """Bytes of an adapter's weight; peft keeps them in 32 bits beside a 16-bit base."""
     base: str = "16bit"
-    """A key of BASES: how the frozen matrices of the layers are kept. Embedding, head and norms are never quantised."""
+    """A key of BASES: how the frozen matrices of the layers are kept."""
+    ends_in_int8: bool = False
+    """Whether embedding and head are kept in 8 bits with a 32-bit scale per row; norms never are."""
     trains_ends: bool = False
     """Whether embedding and head are trained whole beside the adapters, in copies of their own (peft's modules_to_save)."""
     rest_in_fp32: bool = False

@@ -134,7 +134,7 @@ def _sort(request: PlanRequest, layouts: Iterable[Layout], times: TimeTable, pre
             mesh, communicators = layout.mesh, layout.mesh.communicators
         made.counted += 1
         peak = memory.peak(layout)
-        middle, high = (memory.device_bytes(peak.value, communicators, band) for band in (MID, HIGH))
+        middle, high = (memory.device_bytes(peak, communicators, band) for band in (MID, HIGH))
         tight = middle <= capacity < high
         if middle <= capacity:
             parts = (*layout.moving_parts, preferred.index(layout.precision))

@@ -41,11 +41,15 @@ class Peak(NamedTuple):
     value: float
     """Bytes."""
     phase: str
+    states: float
+    """Bytes of weights and optimizer states in it."""
 
 
 class _Fixed(NamedTuple):
     phases: tuple[float, ...]
     """Bytes without activations, head and what context parallelism changes."""
+    states: float
+    """Bytes of weights and optimizer states in every phase."""
     head_gradients: bool
     """Whether the head's gradients come on top in the loss."""
     made: float
@@ -101,17 +105,19 @@ class MemoryTable:
         first, last = self._of_stage(layout, "first"), self._of_stage(layout, "last")
         return last if last.value > first.value else first
 
-    def device_bytes(self, peak: float, communicators: int, band: int) -> float:
+    def device_bytes(self, peak: Peak, communicators: int, band: int) -> float:
         """As `memory_of(...).device_bytes`; `band` is MID or HIGH."""
         assumed, counted = self._assumed, self._counted
         held = counted - assumed.counted_bytes.value + assumed.counted_band[band]
-        reserved = (peak - counted) * assumed.allocator_factor[band] * self._correction + held + self._offset
+        kept = 0 if assumed.states_fragment else peak.states
+        live = (peak.value - counted - kept) * assumed.allocator_factor[band] + kept
+        reserved = live * self._correction + held + self._offset
         return reserved + (assumed.outside_bytes[band] + communicators * assumed.communicator_bytes[band])
 
     def _of_stage(self, layout: Layout, stage: Stage) -> Peak:
         phases = self.phase_bytes(layout, stage)
         largest = max(phases)
-        return Peak(largest, self.phases[phases.index(largest)])
+        return Peak(largest, self.phases[phases.index(largest)], self._fixed_of(layout, stage).states)
 
     def phase_bytes(self, layout: Layout, stage: Stage) -> list[float]:
         """Every phase of one stage, in the order of `phases`."""
@@ -224,6 +230,7 @@ def _fixed(step: Step) -> _Fixed:
     found = step.embedded_bytes()
     return _Fixed(
         phases=tuple(phases),
+        states=step.states_held().value,
         head_gradients=on_top,
         made=made - found.value,
         added=max(added, summed),

@@ -31,6 +31,11 @@ def _stage(config: Config) -> Iterator[Finding]:
     sizes = ("preset", "depth", "hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "ffn_size")
     if model.base is not None and (given := [name for name in sizes if getattr(model, name) is not None]):
         yield f"model.{given[0]}", "model.base has sizes of its own", "remove one of them"
+    if method.quant_embedding is True and method.kind != "qlora":
+        yield "method.quant_embedding", f"is of qlora; method.kind is {method.kind!r}", "method.kind = 'qlora', or leave it out"
+    if method.quant_embedding is True and (end := method.adapted_end):
+        message = f"{end} is adapted, and an adapter needs it in 16 bits"
+        yield "method.quant_embedding", message, "leave it out of method.targets, or method.quant_embedding = false"
     if config.optim.kind == "muon" and method.kind in ("lora", "qlora"):
         yield "optim.kind", "muon moves whole matrices, not the factors of an adapter", "optim.kind = 'adamw'"
     if config.data.packing is True and stage != "sft":

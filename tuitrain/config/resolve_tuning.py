@@ -91,6 +91,14 @@ def _method(resolved: Resolved, base: BaseModel) -> Resolved:
     if resolved.config.method.kind != "full" and method.targets == "auto":
         reason = "every linear layer, feed-forward too: attention alone learns less at equal size (LoRA Without Regret)"
         resolved = resolved.with_value("method.targets", ("all-linear",), reason)
+    if resolved.config.method.kind == "qlora" and method.quant_embedding == "auto":
+        adapted = resolved.config.method.adapted_end
+        reason = (
+            f"{adapted} is adapted, in 16 bits"
+            if adapted
+            else "half the bytes of embedding and head; a row is off by 1/254 at most"
+        )
+        resolved = resolved.with_value("method.quant_embedding", adapted is None, reason)
     return resolved
 
 

@@ -7,7 +7,7 @@ fills such fields in and writes the reason beside the value. Unknown keys are er
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -272,6 +272,10 @@ class GuardSection(Section):
     """Trips in a row after which a skipping run rolls back, and a rolled-back run stops."""
 
 
+ENDS: Final = frozenset({"embed_tokens", "wte", "word_embeddings", "embed_in", "lm_head", "embed_out", "output"})
+"""Names of embeddings and heads."""
+
+
 class MethodSection(Section):
     """Which weights are trained."""
 
@@ -294,6 +298,14 @@ class MethodSection(Section):
     """How qlora keeps frozen matrices: 4-bit NormalFloat, or 8 bits (LLM.int8)."""
     double_quant: bool = True
     """nf4: quantise the scales too; saves 0.37 bits per weight and costs nothing that was seen."""
+    quant_embedding: Auto | bool = "auto"
+    """qlora: keep embedding and head in 8 bits with a scale per row. `auto`: unless one of them is adapted."""
+
+    @property
+    def adapted_end(self) -> str | None:
+        """The first target that is an embedding or a head, by the names of transformers' families."""
+        names = self.targets if self.targets != "auto" else ()
+        return next((name for name in names if name.rpartition(".")[2] in ENDS), None)
 
 
 class PreferenceSection(Section):

@@ -81,14 +81,16 @@ def attach(lm: Any, folder: Path) -> Any:
     return _peft().PeftModel.from_pretrained(lm, str(folder), is_trainable=False)
 
 
-def describe_base(folder: Path, *, quant: str | None, double_quant: bool) -> dict[str, Any]:
-    """What `base.json` says: where the base lies, what it is, how it was kept."""
+def describe_base(folder: Path, *, quant: str | None, double_quant: bool, embedding: str | None = None) -> dict[str, Any]:
+    """What `base.json` says: where the base lies, what it is, how it was kept. `embedding`: "int8" where it and the head were
+    in 8 bits."""
     config = read_json(folder / "config.json") or {}
     return {
         "path": str(folder),
         "model_type": config.get("model_type"),
         "quant": quant,
         "double_quant": double_quant if quant == "nf4" else None,
+        "embedding": embedding,
         "weights_sha256": weights_hash(folder),
     }
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tuitrain.errors import CheckpointError, EnvironmentError_
+from tuitrain.model.int8_table import quantise_tables
 from tuitrain.model.quantise import keep_differentiable, quantisation_config
 
 ATTENTION: Final = {"flash-attn": "flash_attention_2", "sdpa": "sdpa", "naive": "eager"}
@@ -34,6 +35,8 @@ class LoadOptions:
     quant: str | None = None
     """nf4 | int8 | None."""
     double_quant: bool = True
+    quant_embedding: bool = False
+    """Embedding and head in 8 bits too (`int8_table`)."""
     compute: torch.dtype = torch.float32
     trust_remote_code: bool = False
 
@@ -59,6 +62,8 @@ def load_base(folder: Path, options: LoadOptions, device: torch.device) -> Any:
     if options.quant is None:
         model.to(device)
     keep_differentiable(model)
+    if options.quant_embedding:
+        quantise_tables(model)
     model.config.use_cache = False
     model.train()
     return model

@@ -15,6 +15,7 @@ import torch
 from tuitrain.errors import CheckpointError
 from tuitrain.files import read_json
 from tuitrain.model.adapters import BASE, CONFIG, attach, check_base
+from tuitrain.model.int8_table import round_tables
 from tuitrain.model.pretrained import LoadOptions, load_base
 
 
@@ -79,6 +80,8 @@ def load_for_merging(base: Path, facts: dict[str, Any], *, dtype: torch.dtype, d
         lm = lm.dequantize()
         lm.config.__dict__.pop("quantization_config", None)
         lm.to(dtype)
+        if facts.get("embedding") == "int8":
+            round_tables(lm)
     return lm
 
 

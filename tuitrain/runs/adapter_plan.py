@@ -29,7 +29,13 @@ def adapter_of(config: Config) -> Adapter | None:
         base = {"int8": "int8", "nf4": "nf4-dq" if method.double_quant else "nf4"}[method.quant]
     else:
         base = "fp32" if config.train.precision == "fp32" else "16bit"
-    return Adapter(rank=method.rank, targets=_targets(method.targets), base=base, dropout=method.dropout > 0)
+    return Adapter(
+        rank=method.rank,
+        targets=_targets(method.targets),
+        base=base,
+        dropout=method.dropout > 0,
+        ends_in_int8=method.kind == "qlora" and method.quant_embedding is True,
+    )
 
 
 def _targets(given: object) -> tuple[str, ...]:

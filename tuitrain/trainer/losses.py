@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tuitrain.model.decoder import Decoder
+from tuitrain.model.int8_table import Int8Head
 from tuitrain.model.pretrained import Pretrained
 from tuitrain_kernels import IGNORE, linear_cross_entropy, plain_linear_cross_entropy
 
 
 def is_plain_product(head: Any) -> bool:
     """Whether a head is its weight alone: no bias (phi has one), no adapter. Only such heads are computed in chunks."""
-    return isinstance(head, nn.Linear) and getattr(head, "bias", None) is None
+    return isinstance(head, (nn.Linear, Int8Head)) and getattr(head, "bias", None) is None
 
 
 class LossHead(nn.Module):

@@ -48,12 +48,12 @@ def device_memory(
     if variable_lengths:
         assumed = replace(assumed, allocator_factor=assumed.variable_factor)
     counted = total("counted runtime", assumed.counted(compiled=compiled))
-    band = [_device_bytes(step.peak, assumed, counted, communicators, index, measured) for index in range(3)]
+    band = [_device_bytes(step, assumed, counted, communicators, index, measured) for index in range(3)]
     low, mid, high = band
     verdict: Verdict = "fits" if high.value <= capacity_bytes else "tight" if mid.value <= capacity_bytes else "oom"
     return DeviceMemory(
         step=step,
-        reserved_bytes=_reserved_bytes(step.peak, assumed, counted, 1, measured),
+        reserved_bytes=_reserved_bytes(step, assumed, counted, 1, measured),
         device_bytes=Band(low=low, mid=mid, high=high),
         capacity_bytes=capacity_bytes,
         verdict=verdict,
@@ -61,30 +61,34 @@ def device_memory(
 
 
 def _reserved_bytes(
-    peak: Quantity, assumed: Runtime, counted: Quantity, index: int, measured: Mapping[str, Quantity]
+    step: StepMemory, assumed: Runtime, counted: Quantity, index: int, measured: Mapping[str, Quantity]
 ) -> Quantity:
-    """(peak - counted runtime) * factor + this band's runtime; what the compiler takes is the same in every band."""
-    factor = assumed.allocator_factor[index]
+    """What the allocator holds for the live tensors, and this band's runtime; what the compiler takes is the same in every
+    band."""
+    peak, factor, whole = step.peak, assumed.allocator_factor[index], not assumed.states_fragment
+    kept = step.states.value if whole else 0
+    live = "((peak - counted - states) * factor + states)" if whole else "(peak - counted) * factor"
     runtime_bytes = counted.value - assumed.counted_bytes.value + assumed.counted_band[index]
     correction, offset = (measured[each].value if measured else neutral for each, neutral in (("correction", 1), ("offset", 0)))
     return derived(
         f"reserved memory, {_BANDS[index]}",
-        (peak.value - counted.value) * factor * correction + runtime_bytes + offset,
+        ((peak.value - counted.value - kept) * factor + kept) * correction + runtime_bytes + offset,
         "bytes",
-        "(peak - counted) * factor" + (" * correction + runtime + offset" if measured else " + runtime"),
+        live + (" * correction + runtime + offset" if measured else " + runtime"),
         assumed.source,
         peak=peak,
         counted=counted,
         factor=given("allocator factor", factor, source=assumed.source),
         runtime=given("runtime", runtime_bytes, "bytes", assumed.source),
+        **({"states": step.states} if whole else {}),
         **measured,
     )
 
 
 def _device_bytes(
-    peak: Quantity, assumed: Runtime, counted: Quantity, communicators: int, index: int, measured: Mapping[str, Quantity]
+    step: StepMemory, assumed: Runtime, counted: Quantity, communicators: int, index: int, measured: Mapping[str, Quantity]
 ) -> Quantity:
-    reserved = _reserved_bytes(peak, assumed, counted, index, measured)
+    reserved = _reserved_bytes(step, assumed, counted, index, measured)
     outside = assumed.outside_bytes[index] + communicators * assumed.communicator_bytes[index]
     return derived(
         f"device memory, {_BANDS[index]}",

@@ -48,6 +48,8 @@ class StepMemory:
     """One total per phase; its terms are named after GROUPS."""
     peak: Quantity
     """The largest phase."""
+    states: Quantity
+    """Weights and optimizer states: the part of every phase that is made once and stays."""
     stage: Stage = "only"
     """Which pipeline stage this is: the fullest."""
     host_bytes: Quantity
@@ -99,4 +101,4 @@ def _of_stage(question: Question, stage: Stage) -> StepMemory:
     largest = max(phases, key=lambda each: each.value)
     inputs: dict[str, Quantity | float] = {each.name: each if each is largest else each.value for each in phases}
     peak = derived("peak memory", largest.value, "bytes", f"max({', '.join(inputs)})", **inputs)
-    return StepMemory(phases=phases, peak=peak, stage=stage, host_bytes=step.host_bytes())
+    return StepMemory(phases=phases, peak=peak, states=step.states_held(), stage=stage, host_bytes=step.host_bytes())

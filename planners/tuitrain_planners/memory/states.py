@@ -133,9 +133,17 @@ def weight_bytes(holding: Holding, precision: Precision, adapter: Adapter | None
 def _frozen_bytes(holding: Holding, adapter: Adapter) -> Split:
     each, source = BASES[adapter.base]
     rest = adapter.rest_bytes
+    ends = [per_parameter("frozen embedding, head and norms", holding.outer + holding.vectors, rest, "definition")]
+    if adapter.ends_in_int8:
+        each_row = 1 + FP32_BYTES / holding.shape.hidden_size
+        kept = "LLM.int8() by rows: one byte, and a 32-bit scale per row"
+        ends = [
+            per_parameter("frozen embedding and head in 8 bits", holding.outer, each_row, kept),
+            per_parameter("frozen norms", holding.vectors, rest, "definition"),
+        ]
     terms = [
         per_parameter("frozen matrices of the layers", holding.hidden, each, source),
-        per_parameter("frozen embedding, head and norms", holding.outer + holding.vectors, rest, "definition"),
+        *ends,
         per_parameter("adapter", adapter_entries(holding, adapter), adapter.weight_bytes, "hu2021"),
     ]
     if adapter.trains_ends:

@@ -106,7 +106,7 @@ class Step:
         loss_gradients = () if grads.whole_always or not self.holding.has_head else (self.head.gradients,)
         last = (acts.waiting, acts.live_layer, acts.backward)
         copy = self._serialised() if ask.device == "cpu" else ()
-        head = (self.head.temporaries,) if self.holding.has_head else ()
+        head = (self.head.temporaries, *self._unpacked_head()) if self.holding.has_head else ()
         return (
             _phase(
                 "forward", held_always, weights=(*casts, *made.forward), activations=(acts.saved,), gathered=units.forward
@@ -171,6 +171,11 @@ class Step:
             parts.append(self.sharding.weights(self.weights))
         return total("host memory of offloaded states", parts, unit="bytes")
 
+    def states_held(self) -> Quantity:
+        """Weights and optimizer states, without the copies that come and go."""
+        always = self._held()
+        return total("states", (always["weights"], always["optimizer"]), unit="bytes")
+
     def _held(self) -> dict[str, Quantity]:
         """What stays through all phases."""
         ask = self.question
@@ -204,6 +209,14 @@ class Step:
                 )
             )
         return [each for each in parts if each.value]
+
+    def _unpacked_head(self) -> tuple[Quantity, ...]:
+        """The head in the type of its products, where it is kept in 8 bits."""
+        ask = self.question
+        if ask.adapter is None or not ask.adapter.ends_in_int8:
+            return ()
+        entries = self.holding.shape.vocab_size * self.holding.shape.hidden_size
+        return (per_parameter("head, unpacked", entries, self.precision.compute_bytes, "definition"),)
 
     def _casts(self) -> Iterator[Quantity]:
         """16-bit copies of the weights that autocast makes; of frozen ones too, which backward multiplies by."""

@@ -14,6 +14,7 @@ from support.tuning import ARCHITECTURES, VOCAB, base_folder, tiny_lm
 from tuitrain.config.schema import MethodSection
 from tuitrain.errors import CheckpointError, EnvironmentError_, UsageError
 from tuitrain.model.adapters import add_adapter, describe_base, load_adapter_weights, save_adapter
+from tuitrain.model.int8_table import Int8Table, dequantise_rows, quantise_rows, quantise_tables, round_tables
 from tuitrain.model.pretrained import LoadOptions, Pretrained, load_base
 from tuitrain.model.quantise import quantised_bytes
 from tuitrain.model.trained import load_trained
@@ -334,9 +335,9 @@ QUANTISED = {"mixtral": 8, "qwen3_moe": 8, "qwen2_moe": 16, "phi3": 8, "gpt2": 8
 """Matrices kept in few bits; 14 in others. Experts are one tensor and no Linear: bitsandbytes leaves them as they are."""
 
 
-def quantised(architecture, kind, *, compute=torch.float32):
+def quantised(architecture, kind, *, compute=torch.float32, tables=True):
     pytest.importorskip("bitsandbytes")
-    options = LoadOptions(dtype=compute, quant=kind, compute=compute)
+    options = LoadOptions(dtype=compute, quant=kind, compute=compute, quant_embedding=tables)
     lm = load_base(base_folder(architecture), options, CPU)
     method = MethodSection(kind="qlora", rank=4, alpha=8.0)
     model = Pretrained(lm, compute_dtype=compute, adapted=add_adapter(lm, method, base_folder(architecture)))
@@ -400,6 +401,58 @@ def test_quantised_weights_are_few_bytes(kind):
     rest = sum(parameter.numel() for parameter in tiny_lm("llama").parameters()) - matrices
     per_weight = (quantised_bytes(lm) - 4 * rest) / matrices
     assert (0.5 if kind == "nf4" else 1.0) <= per_weight < (0.8 if kind == "nf4" else 1.2)
+    embedding = lm.get_input_embeddings().weight
+    entries, before = embedding.numel(), quantised_bytes(lm)
+    assert quantise_tables(lm)
+    tables = 2 if lm.get_output_embeddings().weight is not embedding and not lm.config.tie_word_embeddings else 1
+    assert before - quantised_bytes(lm) == tables * (3 * entries - 4 * len(embedding)), "4 bytes less 1, and a scale per row"
+
+
+def beside(lm):
+    """With an adapter that is the same at each call."""
+    torch.manual_seed(5)
+    model = Pretrained(lm, compute_dtype=torch.float32, adapted=add_adapter(lm, lora(), BASE))
+    stir(model)
+    return model
+
+
+@pytest.mark.parametrize("architecture", ALL)
+def test_tables_in_8_bits_are_a_model_with_rounded_tables(architecture):
+    """Logits, losses and the adapter's gradients are those of the plain model whose tables were rounded."""
+    few, plain = (model_of(architecture) for _ in range(2))
+    before = plain.lm.get_input_embeddings().weight.detach().clone()
+    assert quantise_tables(few.lm)
+    round_tables(plain.lm)
+    moved = largest(plain.lm.get_input_embeddings().weight.detach(), before)
+    assert 0 < moved <= float(before.abs().max()) / 254 * 1.001
+    few, plain = (beside(each.lm) for each in (few, plain))
+    assert largest(few(ids_of()), plain(ids_of())) < 1e-5
+    for head in ("chunked", "plain"):
+        losses = [LanguageModelLoss(each, head=head)(*targets_of(ids_of(2, 25))) for each in (few, plain)]
+        assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-6)
+        found = [
+            torch.autograd.grad(loss, [each for each in model.parameters() if each.requires_grad])
+            for loss, model in zip(losses, (few, plain), strict=True)
+        ]
+        assert all(largest(one, two) < 1e-4 for one, two in zip(*found, strict=True))
+    with torch.no_grad():
+        made = few.generate(ids_of(2, 6).tolist(), max_tokens=4, temperature=0, end_ids=[], pad_id=0, seed=0)
+        assert made == plain.generate(ids_of(2, 6).tolist(), max_tokens=4, temperature=0, end_ids=[], pad_id=0, seed=0)
+
+
+def test_rows_in_8_bits_are_off_by_a_part_of_their_largest_entry():
+    weight = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(1)) * torch.logspace(-6, 3, 20_000)[:, None]
+    weight[7] = 0
+    codes, scale = quantise_rows(weight)
+    back = dequantise_rows(codes, scale, torch.float32)
+    assert codes.dtype == torch.int8
+    assert not back[7].any()
+    assert ((back - weight).abs() <= weight.abs().amax(dim=1, keepdim=True) / 253).all()
+    table = Int8Table(weight)
+    assert torch.equal(table.rows(torch.tensor([[3, 19_999]]))[0], back[[3, 19_999]])
+    assert torch.equal(table.weight, back)
+    again = dequantise_rows(*quantise_rows(back), torch.float32)
+    assert torch.allclose(again, back, rtol=1e-6), "rounding twice is rounding once"
 
 
 @pytest.mark.parametrize("kind", ["nf4", "int8"])
@@ -407,7 +460,9 @@ def test_quantised_weights_are_few_bytes(kind):
 def test_an_adapter_is_merged_into_what_it_learnt_beside(tmp_path, architecture, kind):
     """Into the dequantised weights: the same function. Beside the original ones it is another."""
     model = quantised(architecture, kind).eval()
-    save_adapter(model.adapted, tmp_path, describe_base(base_folder(architecture), quant=kind, double_quant=True))
+    save_adapter(
+        model.adapted, tmp_path, describe_base(base_folder(architecture), quant=kind, double_quant=True, embedding="int8")
+    )
     original = model_of(architecture, adapter=lora()).eval()
     load_adapter_weights(original.adapted, tmp_path)
     with torch.no_grad():

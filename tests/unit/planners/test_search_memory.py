@@ -69,7 +69,7 @@ def test_the_table_says_what_the_plan_says_to_the_byte(case: PlanRequest) -> Non
         slow, fast = memory_of(layout.of(case)), table.peak(layout)
         assert (fast.value, fast.phase) == (slow.step.peak.value, slow.step.peak_phase.name), layout
         assert table.phase_bytes(layout, slow.step.stage) == [each.value for each in slow.step.phases], layout
-        bytes_of = [table.device_bytes(fast.value, layout.mesh.communicators, band) for band in (MID, HIGH)]
+        bytes_of = [table.device_bytes(fast, layout.mesh.communicators, band) for band in (MID, HIGH)]
         assert bytes_of == [slow.device_bytes.mid.value, slow.device_bytes.high.value], layout
 
 
@@ -91,5 +91,5 @@ def test_on_a_measured_machine_too(laptop: Hardware) -> None:
         asked = layout.of(request)
         slow = memory_of(asked)
         assert memory.peak(layout).value == slow.step.peak.value, layout
-        assert memory.device_bytes(memory.peak(layout).value, 0, HIGH) == slow.device_bytes.high.value, layout
+        assert memory.device_bytes(memory.peak(layout), 0, HIGH) == slow.device_bytes.high.value, layout
         assert 0 < times.at_least_s(layout) <= layout_step_s(asked), layout

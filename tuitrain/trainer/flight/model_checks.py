@@ -14,8 +14,11 @@ from tuitrain.data.chat.loader import ExampleLoader
 from tuitrain.model.pretrained import Pretrained
 from tuitrain.trainer.evaluate import evaluating
 
-TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.25, torch.float16: 0.05}
-"""Largest difference of logits of order 10 between two orders of the same sums: units in the last place, through all layers."""
+TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 0.04, torch.float16: 0.01}
+"""Mean difference of logits between two orders of the same sums: units in the last place, through all layers. The mean, because
+single logits of size 40 were seen to be half a unit apart in bf16 on one CPU and a tenth on another of the same name."""
+ROUNDING_FACTOR = 4.0
+"""How many times the model's own rounding, where that is measured, is still rounding."""
 PACKED_TOKENS = 48
 """Tokens of each of the two examples that are packed for the test."""
 
@@ -36,13 +39,13 @@ def _head(model: Pretrained, loader: ExampleLoader) -> Iterator[Finding]:
         ours = model(tokens[None])[0]
         with model._autocast():
             theirs = model.lm(input_ids=tokens[None], use_cache=False).logits[0].float()
-    error, limit = float((ours - theirs).abs().max()), TOLERANCE[model.compute_dtype]
+    error, limit = _apart(ours, theirs), TOLERANCE[model.compute_dtype]
     if not error <= limit:
-        message = f"logits by hidden states and head differ from the model's own by {error:.2g} (limit {limit:g})"
+        message = f"logits by hidden states and head differ from the model's own by {error:.2g} on average (limit {limit:g})"
         fix = "this family computes its logits in a way tuitrain does not know; please report it with the model's name"
         yield Finding(check="head", severity="block", message=message, fix=fix)
     else:
-        yield Finding(check="head", severity="ok", message=f"logits equal the model's own (largest difference {error:.1g})")
+        yield Finding(check="head", severity="ok", message=f"logits equal the model's own (mean difference {error:.1g})")
 
 
 def _packing(model: Pretrained, loader: ExampleLoader) -> Iterator[Finding]:
@@ -57,20 +60,25 @@ def _packing(model: Pretrained, loader: ExampleLoader) -> Iterator[Finding]:
         apart = [model(each[None])[0] for each in (one, two)]
         alone = torch.stack([torch.cat(apart), torch.cat(apart[::-1])])
         blind = model(rows)
-    error, limit = float((packed - alone).abs().max()), TOLERANCE[model.compute_dtype]
-    seen = float((blind - alone).abs().max())
+        # Longer by what it cannot see: the same function in sums of another order, which is what rounding is here.
+        longer = [
+            model(torch.cat([each, each.new_zeros(rows.shape[1] - len(each))])[None])[0, : len(each)] for each in (one, two)
+        ]
+    rounding = max(_apart(each, same) for each, same in zip(longer, apart, strict=True))
+    error, limit = _apart(packed, alone), max(TOLERANCE[model.compute_dtype], ROUNDING_FACTOR * rounding)
+    seen = _apart(blind, alone)
     backend = model.lm.config._attn_implementation
     if not error <= limit:
         message = (
             f"with {backend} attention, packed examples see each other: logits differ by {error:.2g} from the examples alone "
-            f"(limit {limit:g}; without any isolation they differ by {seen:.2g})"
+            f"on average (limit {limit:.2g}; without any isolation they differ by {seen:.2g})"
         )
         fix = "train.attention=sdpa, or data.packing=false"
         yield Finding(check="packing", severity="block", message=message, fix=fix)
     elif not seen > limit:
         message = (
             f"whether packed examples see each other cannot be told: without isolation logits differ by {seen:.2g}, of which "
-            f"{limit:g} may be rounding"
+            f"{limit:.2g} may be rounding"
         )
         yield Finding(check="packing", severity="warn", message=message, fix="train.precision=fp32, or data.packing=false")
     else:
@@ -108,6 +116,11 @@ def _gradient_norm(model: Pretrained, tokens: Tensor) -> float:
             return 0.0
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
     return float(torch.nn.utils.get_total_norm([each for each in gradients if each is not None]))
+
+
+def _apart(first: Tensor, second: Tensor) -> float:
+    """Mean difference of logits."""
+    return float((first - second).abs().mean())
 
 
 def _two(loader: ExampleLoader, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from tuitrain.config.resolved import Resolved
 from tuitrain.data.chat.encoder import ChatEncoder
 from tuitrain.errors import EnvironmentError_
 from tuitrain.model.adapters import add_adapter, describe_base
+from tuitrain.model.int8_table import Int8Embedding
 from tuitrain.model.pretrained import ATTENTION, LoadOptions, Pretrained, load_base
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.precision import Recipe
@@ -34,6 +35,7 @@ def load_model(resolved: Resolved, base: Path, kind: Recipe, device: torch.devic
         dtype=kind.weights if method.kind == "full" else kind.compute,
         quant=quant_of(resolved),
         double_quant=method.double_quant,
+        quant_embedding=method.quant_embedding is True,
         compute=kind.compute,
         trust_remote_code=config.model.trust_remote_code,
     )
@@ -74,5 +76,6 @@ def weights_of(resolved: Resolved, base: Path, model: Pretrained, encoder: ChatE
     if model.adapted is None:
         return PretrainedWeights(model=model, save_tokenizer=save)
     method = resolved.config.method
-    described = describe_base(base, quant=quant_of(resolved), double_quant=method.double_quant)
+    kept = "int8" if isinstance(model.lm.get_input_embeddings(), Int8Embedding) else None
+    described = describe_base(base, quant=quant_of(resolved), double_quant=method.double_quant, embedding=kept)
     return AdapterWeights(model=model, base=described, save_tokenizer=save)
