@@ -38,7 +38,9 @@ def train(
     gpu: Annotated[
         str | None, typer.Option(help="With --dry-run: plan for this hardware preset instead of the machine at hand.")
     ] = None,
-    nproc: Annotated[int | None, typer.Option(help="Processes on this machine (run.nproc).")] = None,
+    nproc: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Processes on this machine (run.nproc); auto: one per device.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> int:
     """Train a model. The run is detached: closing this terminal, or Ctrl-C, does not touch it."""
@@ -87,7 +89,7 @@ def _show_dry_run(resolved: Resolved, plan: RunPlan, *, as_json: bool) -> int:
     from tuitrain.cli.output import show, show_json, show_table
     from tuitrain.runs.torchrun import torchrun_command
 
-    nproc = resolved.config.run.nproc
+    nproc = resolved.config.run.processes
     command = torchrun_command(Path("RUN_DIR"), nproc=nproc)
     if as_json:
         show_json({**resolved.to_dict(), "plan": plan.to_dict(), "command": command})

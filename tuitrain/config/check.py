@@ -113,7 +113,7 @@ def _length(config: Config) -> Iterator[Finding]:
 
 
 def _batch(config: Config) -> Iterator[Finding]:
-    train, nproc = config.train, config.run.nproc
+    train, nproc = config.train, config.run.processes
     if train.batch_tokens == "auto":
         return
     if train.seq_len == "auto":

@@ -33,7 +33,7 @@ def resolve(
     """Everything that can be known before data and probe. Nothing given explicitly is changed. `say` hears what takes long;
     `plan_only`: nothing is started, so nothing need be downloaded."""
     resolved = Resolved(config=config)
-    for rule in (_device, _threads, _precision):
+    for rule in (_device, _nproc, _threads, _precision):
         resolved = rule(resolved, machine)
     if config.model.base is not None:
         return resolve_tuning(resolved, machine, say, plan_only=plan_only)
@@ -50,10 +50,18 @@ def _device(resolved: Resolved, machine: Machine) -> Resolved:
     return resolved.with_value("run.device", "cpu", machine.gpu_reason)
 
 
+def _nproc(resolved: Resolved, machine: Machine) -> Resolved:
+    if resolved.config.run.nproc != "auto":
+        return resolved
+    if resolved.config.run.device == "cuda" and machine.gpus:
+        return resolved.with_value("run.nproc", len(machine.gpus), "one process per visible device")
+    return resolved.with_value("run.nproc", 1, "on the CPU one process already uses every core")
+
+
 def _threads(resolved: Resolved, machine: Machine) -> Resolved:
     if resolved.config.run.threads != "auto":
         return resolved
-    nproc = resolved.config.run.nproc
+    nproc = resolved.config.run.processes
     threads = max(1, machine.physical_cores // nproc)
     return resolved.with_value(
         "run.threads", threads, f"{machine.physical_cores} physical cores / {nproc} process{'es' * (nproc > 1)}"
@@ -176,7 +184,7 @@ def _seq_len(resolved: Resolved, machine: Machine) -> Resolved:
     size = 256 if depth <= 4 else 512 if depth <= 8 else 1024 if depth <= 12 else 2048
     reason = f"grows with the model: {depth} layers; measured at depth 4: 256 ends 0.04 bits per byte below 512"
     if train.batch_tokens != "auto":
-        unit = resolved.config.run.nproc * (train.micro_batch if train.micro_batch != "auto" else 1)
+        unit = resolved.config.run.processes * (train.micro_batch if train.micro_batch != "auto" else 1)
         fitting = size
         while train.batch_tokens % (fitting * unit):
             fitting //= 2
@@ -189,7 +197,7 @@ def _seq_len(resolved: Resolved, machine: Machine) -> Resolved:
 
 
 def _batch(resolved: Resolved, machine: Machine) -> Resolved:
-    train, nproc = resolved.config.train, resolved.config.run.nproc
+    train, nproc = resolved.config.train, resolved.config.run.processes
     if train.batch_tokens != "auto":
         return resolved
     assert isinstance(train.seq_len, int), "_seq_len comes before"

@@ -146,7 +146,7 @@ def _seq_len(resolved: Resolved, base: BaseModel) -> Resolved:
 
 
 def _batch(resolved: Resolved, base: BaseModel) -> Resolved:
-    config, train, nproc = resolved.config, resolved.config.train, resolved.config.run.nproc
+    config, train, nproc = resolved.config, resolved.config.train, resolved.config.run.processes
     assert isinstance(train.seq_len, int), "_seq_len comes before"
     if train.batch_tokens != "auto":
         return resolved

@@ -36,12 +36,36 @@ class RunSection(Section):
     """Seeds initial weights, data order and samples. Same seed, same machine, same losses."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes CUDA when a device is visible, else the CPU."""
-    nproc: PositiveInt = 1
-    """Processes on this machine (data parallel). One per GPU; on CPU one process already uses every core."""
+    nproc: Auto | PositiveInt = 1
+    """Processes on this machine (data parallel). One per GPU; on CPU one process already uses every core. `auto`: the visible
+    devices."""
     threads: Auto | PositiveInt = "auto"
     """CPU threads per process; `auto` divides the physical cores among the processes."""
     max_restarts: Annotated[int, Field(ge=0, le=100)] = 0
-    """How often a run whose trainer died is started again from its last good checkpoint, by itself."""
+    """How often a run whose trainer died or hung is started again from its last good checkpoint, by itself."""
+    hang_timeout_s: Annotated[float, Field(gt=0)] = 900.0
+    """Seconds without a sign of progress from a process after which the run is taken for hung: the stacks of all processes are
+    written into it, and it is ended, or started again where `max_restarts` allows."""
+
+    @property
+    def processes(self) -> int:
+        """`nproc` as a number; 1 while it is left open."""
+        return 1 if self.nproc == "auto" else self.nproc
+
+
+class ParallelSection(Section):
+    """How the processes of a run share its model. Names and stages of ZeRO (Rajbhandari et al. 2019, arXiv:1910.02054)."""
+
+    zero: Literal[0, 1, 2, 3] = 0
+    """What is cut over the processes instead of held by each: 0 nothing (DDP), 1 optimizer states, 2 gradients too, 3 weights
+    too (2 and 3: FSDP2)."""
+    reshard: bool = True
+    """zero = 3: give a layer's weights back after its forward and gather them again for its backward. Without, more memory and
+    a third less communication."""
+    offload: bool = False
+    """zero = 2 or 3: weights, gradients and optimizer states at rest in the host's memory; the optimizer steps there."""
+    shard_group: PositiveInt | None = None
+    """Processes that share one copy, fewer than there are: the other groups hold copies of their own (HSDP). None: all."""
 
 
 class ModelSection(Section):
@@ -255,6 +279,9 @@ class CheckpointSection(Section):
     """Newest checkpoints kept."""
     keep_best: bool = True
     """Also keep the checkpoint with the lowest validation loss."""
+    background: Auto | bool = "auto"
+    """Write scheduled checkpoints while training goes on, from a copy in host memory. `auto`: with several processes, and on
+    CUDA."""
 
 
 class GuardSection(Section):
@@ -330,6 +357,7 @@ class Config(Section):
     """A whole run."""
 
     run: RunSection = RunSection()
+    parallel: ParallelSection = ParallelSection()
     model: ModelSection = ModelSection()
     method: MethodSection = MethodSection()
     preference: PreferenceSection = PreferenceSection()

@@ -99,7 +99,7 @@ def hardware_of(resolved: Resolved, machine: Machine) -> Hardware:
 
 def request_for(config: Config, hardware: Hardware) -> PlanRequest:
     """The planner's question for a resolved configuration."""
-    train, nproc = config.train, config.run.nproc
+    train, nproc = config.train, config.run.processes
     vocab = config.tokenizer.vocab_size if isinstance(config.tokenizer.vocab_size, int) else 50_304
     shape = model_shape(config, vocab_size=-(-vocab // 64) * 64)
     assert isinstance(train.batch_tokens, int), "resolve fills train.batch_tokens in"
