@@ -28,6 +28,7 @@ class Trained:
     adapted: bool
     base: Path
     quant: str | None = None
+    int8_embedding: bool = False
 
     @property
     def rule(self) -> str:
@@ -35,7 +36,8 @@ class Trained:
         if not self.adapted:
             return "all weights, as trained"
         kept = {"nf4": "dequantised from NF4", "int8": "dequantised from 8 bits"}.get(self.quant or "", "as they were")
-        return f"the adapter beside its base's weights {kept}, in fp32"
+        tables = ", embedding and head from 8 bits" if self.int8_embedding else ""
+        return f"the adapter beside its base's weights {kept}{tables}, in fp32"
 
 
 def is_adapter(folder: Path) -> bool:
@@ -68,7 +70,13 @@ def load_trained(folder: Path, *, dtype: torch.dtype = torch.float32, device: to
         return Trained(_for_use(lm), adapted=False, base=folder)
     base, facts = base_of(folder)
     lm = load_for_merging(base, facts, dtype=dtype, device=device)
-    return Trained(_for_use(attach(lm, folder)), adapted=True, base=base, quant=facts.get("quant"))
+    return Trained(
+        _for_use(attach(lm, folder)),
+        adapted=True,
+        base=base,
+        quant=facts.get("quant"),
+        int8_embedding=facts.get("embedding") == "int8",
+    )
 
 
 def load_for_merging(base: Path, facts: dict[str, Any], *, dtype: torch.dtype, device: torch.device) -> Any:
