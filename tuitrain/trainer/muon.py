@@ -3,15 +3,22 @@
 The update of a matrix is the nearest (semi-)orthogonal matrix to its Nesterov momentum, so every direction moves equally far.
 Orthogonalisation is five Newton-Schulz steps with the coefficients of Polar Express (Amsel et al. 2025, arXiv:2505.16932), in
 bf16 where that is faster. Matrices of one shape go through together as a batch. Decay is decoupled.
+
+Of matrices that are cut over processes, momentum is kept where the rows are; for orthogonalisation the processes deal whole
+matrices out among themselves, each works on its own, and the rows go back (`muon_exchange`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from tuitrain.model.shards import local
+from tuitrain.trainer.muon_exchange import Exchange
 
 # Degree-5 polynomials, optimal one after the other for singular values in [1e-3, 1] (the paper's listing, first five).
 _POLAR_EXPRESS: Final = (
@@ -74,14 +81,22 @@ class Muon(torch.optim.Optimizer):
 
     def _move(self, parameters: list[Tensor], group: dict[str, Any], *, scale: float) -> None:
         lr, momentum = group["lr"], group["momentum"]
-        grads = [parameter.grad.float() for parameter in parameters if parameter.grad is not None]
-        buffers = [self._buffer(parameter) for parameter in parameters]
+        grads = [local(parameter.grad).float() for parameter in parameters if parameter.grad is not None]
+        buffers = [local(self._buffer(parameter)) for parameter in parameters]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
         updates = torch._foreach_lerp(grads, buffers, momentum)
-        moved = orthogonalise(torch.stack(updates), dtype=self.compute_dtype)
+        moved = self._orthogonalised(updates, parameters[0])
+        weights = [local(parameter) for parameter in parameters]
         if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
-        torch._foreach_add_(parameters, list(moved.to(parameters[0].dtype).unbind(0)), alpha=-lr * scale)
+            torch._foreach_mul_(weights, 1 - lr * group["weight_decay"])
+        torch._foreach_add_(weights, [each.to(weights[0].dtype) for each in moved], alpha=-lr * scale)
+
+    def _orthogonalised(self, updates: Sequence[Tensor], like: Tensor) -> list[Tensor]:
+        if not isinstance(like, DTensor):
+            return list(orthogonalise(torch.stack(list(updates)), dtype=self.compute_dtype).unbind(0))
+        whole = Exchange(like, len(updates))
+        mine = whole.collect([each.to(self.compute_dtype) for each in updates])
+        return whole.give_back(orthogonalise(mine, dtype=self.compute_dtype) if len(mine) else mine)
 
     def _buffer(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]

@@ -21,22 +21,25 @@ from tuitrain.errors import EnvironmentError_, UsageError
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.init import parameter_roles
 from tuitrain.trainer.muon import Muon
+from tuitrain.trainer.parallel.zero1 import OwnedRows
 
 
 class Optimizers:
     """The optimizers of a model, moved together."""
 
-    def __init__(self, model: nn.Module, config: OptimSection, *, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, config: OptimSection, *, device: torch.device, owned: OwnedRows | None = None) -> None:
         assert config.lr != "auto", "resolve fills optim.lr in"
         assert config.weight_decay != "auto", "resolve fills optim.weight_decay in"
         assert config.kind != "auto", "resolve fills optim.kind in"
-        self.model = model
+        self.model, self._owned = model, owned
         self.all: list[torch.optim.Optimizer] = []
         if config.kind == "muon":
             if not isinstance(model, Decoder):
                 raise UsageError("optim.kind='muon' moves the matrices of our own decoder", "optim.kind=adamw")
-            self.all.append(_muon(model, config, device))
+            self.all.append(_muon(model, config, device, owned))
         groups = [group for group in _groups(model, config) if group["params"]]
+        if owned is not None:
+            groups = [group | {"params": [owned.of(each) for each in group["params"]]} for group in groups]
         self.all.append(_adamw(groups, config, device))
         self._peak_lrs = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in self.all]
 
@@ -49,17 +52,26 @@ class Optimizers:
 
     def step(self) -> None:
         """Move all parameters."""
+        if self._owned is not None:
+            self._owned.take_gradients()
         for optimizer in self.all:
             optimizer.step()
+        if self._owned is not None:
+            self._owned.drop_gradients()
+            self._owned.gather()
 
     def zero_grad(self) -> None:
         """Forget gradients (their memory too)."""
-        for optimizer in self.all:
-            optimizer.zero_grad(set_to_none=True)
+        for parameter in self._trained():
+            parameter.grad = None
 
     def gradients(self) -> list[Tensor]:
         """The gradients there are."""
-        return [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        return [parameter.grad for parameter in self._trained() if parameter.grad is not None]
+
+    def _trained(self) -> Iterator[torch.nn.Parameter]:
+        """The parameters that get gradients: under ZeRO-1 the whole ones, not what this process moves of them."""
+        return self.parameters() if self._owned is None else map(self._owned.whole, self.parameters())
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """Every parameter moved."""
@@ -71,19 +83,37 @@ class Optimizers:
         """State by parameter name, so that it does not depend on how parameters were grouped."""
         from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
-        return dict(get_optimizer_state_dict(self.model, self.all))
+        return dict(get_optimizer_state_dict(self._names(), self.all))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`'s result."""
         from torch.distributed.checkpoint.state_dict import set_optimizer_state_dict
 
-        set_optimizer_state_dict(self.model, self.all, state)
+        set_optimizer_state_dict(self._names(), self.all, state)
+
+    def _names(self) -> nn.Module:
+        """A module that names what is moved as the model names its parameters."""
+        return self.model if self._owned is None else _tree(self._owned.names)
 
 
-def _muon(model: Decoder, config: OptimSection, device: torch.device) -> Muon:
+def _tree(parameters: dict[str, nn.Parameter]) -> nn.Module:
+    """Modules within modules, so that each parameter has its dotted name."""
+    root = nn.Module()
+    for name, parameter in parameters.items():
+        *path, last = name.split(".")
+        at = root
+        for part in path:
+            if part not in at._modules:
+                at.add_module(part, nn.Module())
+            at = at.get_submodule(part)
+        at.register_parameter(last, parameter)
+    return root
+
+
+def _muon(model: Decoder, config: OptimSection, device: torch.device, owned: OwnedRows | None) -> Muon:
     assert config.matrix_lr != "auto", "resolve fills optim.matrix_lr in"
     assert config.weight_decay != "auto", "resolve fills optim.weight_decay in"
-    matrices = [parameter for _, parameter in parameter_roles(model)["matrix"]]
+    matrices = [parameter if owned is None else owned.of(parameter) for _, parameter in parameter_roles(model)["matrix"]]
     low = device.type == "cuda" or _cpu_has_bf16()
     return Muon(matrices, lr=config.matrix_lr, momentum=config.momentum, weight_decay=config.weight_decay, low_precision=low)
 

@@ -19,7 +19,7 @@ from tuitrain.data.extras import load_extra
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.shape import DecoderShape
 from tuitrain.trainer.losses import LanguageModelLoss
-from tuitrain.trainer.parallel.zero import apply_zero3
+from tuitrain.trainer.parallel.zero import shard_model
 from tuitrain.trainer.precision import Recipe
 
 LOGIT_SOFTCAP: Final = 15.0
@@ -77,7 +77,7 @@ def from_transformers(shape: DecoderShape, recipe: Recipe, *, recompute: str) ->
 def shard(parts: Parts, mesh: DeviceMesh, recipe: Recipe, *, reshard: bool) -> None:
     """ZeRO-3: the trainer's units for its own model; for another the layers, and everything else in the root group."""
     if isinstance(parts.module, LanguageModelLoss):
-        apply_zero3(parts.module, mesh, recipe, reshard=reshard)
+        shard_model(parts.module, mesh, recipe, reshard=reshard)
         return
     policy = MixedPrecisionPolicy(param_dtype=recipe.compute, reduce_dtype=torch.float32)
     for layer in parts.layers:

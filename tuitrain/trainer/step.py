@@ -17,7 +17,8 @@ from torch import nn
 from tuitrain.trainer.batches import MicroBatch
 from tuitrain.trainer.guards import StepGuard, Trip
 from tuitrain.trainer.optim import Optimizers
-from tuitrain.trainer.parallel.ddp import without_sync
+from tuitrain.trainer.parallel.apply import accumulating
+from tuitrain.trainer.parallel.norm import global_norm
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.scaler import LossScaler
 
@@ -45,15 +46,9 @@ def forward_backward(module: nn.Module, batches: Sequence[MicroBatch], *, scale:
     process."""
     total = torch.zeros((), dtype=torch.float32, device=batches[0].tokens.device)
     for index, batch in enumerate(batches):
-        last = index == len(batches) - 1
-        with torch.enable_grad():
-            if last:
-                loss = module(*batch.inputs())
-                (loss * scale).backward()
-            else:
-                with without_sync(module):
-                    loss = module(*batch.inputs())
-                    (loss * scale).backward()
+        with torch.enable_grad(), accumulating(module, last=index == len(batches) - 1):
+            loss = module(*batch.inputs())
+            (loss * scale).backward()
         total += loss.detach()
     return float(total), sum(batch.valid for batch in batches)
 
@@ -80,9 +75,9 @@ def train_step(
     sums = world.sum([loss_sum, float(valid), float(read), *signals])
     global_loss, global_valid = sums[0] / max(1.0, sums[1]), sums[1]
     gradients = optimizers.gradients()
-    # Averaged over processes by DDP and scaled by 1/per_process above: what is left is expected over true count.
+    # Averaged over processes and scaled by 1/per_process above: what is left is expected over true count.
     correction = expected_targets / max(1.0, global_valid) / scaler.scale
-    norm = float(torch.nn.utils.get_total_norm(gradients)) * correction if gradients else 0.0
+    norm = global_norm(gradients) * correction
     overflowed = scaler.enabled and math.isfinite(global_loss) and not math.isfinite(norm)
     trip = guard.judge(global_loss, norm) if guard and not overflowed else None
     if overflowed:

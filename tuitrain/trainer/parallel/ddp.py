@@ -6,9 +6,6 @@ global count; see `step`.
 
 from __future__ import annotations
 
-import contextlib
-from contextlib import AbstractContextManager
-
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,8 +18,3 @@ def replicate(module: nn.Module, world: World) -> nn.Module:
         return module
     devices = [world.device.index] if world.device.type == "cuda" else None
     return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False)
-
-
-def without_sync(module: nn.Module) -> AbstractContextManager[None]:
-    """For all but the last micro-batch of a step: gradients add up locally."""
-    return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()

@@ -1,0 +1,38 @@
+"""Run by torchrun from test_parallel_grid: trains the cases of a JSON file and writes what rank 0 found."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+from support.grid import Case, train
+
+from tuitrain.trainer.parallel import init_world
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    world = init_world("cpu")
+    for index, raw in enumerate(json.loads((folder / "cases.json").read_text())):
+        found = train(Case(**raw), world)
+        assert len({tuple(each) for each in world.gather(found["loss"])}) == 1, "all ranks know the same loss"
+        if world.is_main:
+            torch.save(found, folder / f"{index}.pt")
+    world.barrier()
+    world.close()
+
+
+if __name__ == "__main__":
+    code = 0
+    try:
+        main(Path(sys.argv[1]))
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

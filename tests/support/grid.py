@@ -1,0 +1,165 @@
+"""What the grid of parallel layouts trains, and how far one run of it is from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from support.tiny import CPU, SEQ_LEN, VOCAB, sequences, tiny_shape
+from torch.distributed.tensor import DTensor
+
+from tuitrain.config.schema import MethodSection, OptimSection, ParallelSection
+from tuitrain.model.decoder import Decoder
+from tuitrain.model.init import init_weights
+from tuitrain.trainer.batches import MicroBatch
+from tuitrain.trainer.losses import LanguageModelLoss
+from tuitrain.trainer.muon import Muon
+from tuitrain.trainer.optim import Optimizers
+from tuitrain.trainer.parallel.apply import Parallel, parallelise
+from tuitrain.trainer.parallel.world import World
+from tuitrain.trainer.precision import RECIPES
+from tuitrain.trainer.scaler import LossScaler
+from tuitrain.trainer.step import train_step
+
+STEPS, SEQUENCES = 10, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One thing trained, in one layout."""
+
+    model: str = "native"
+    """native | tied | llama | gpt2 | lora | dpo"""
+    optimizer: str = "adamw"
+    zero: int = 0
+    reshard: bool = True
+    offload: bool = False
+    shard_group: int | None = None
+    micro_batch: int = 2
+    """Sequences per forward pass; what a process has more of is accumulated."""
+    recompute: str = "none"
+    packed: bool = False
+    head: str = "chunked"
+
+    @property
+    def name(self) -> str:
+        """For test ids and file names."""
+        parts = [self.model, self.optimizer, f"zero{self.zero}", f"micro{self.micro_batch}", self.head]
+        parts += [name for name in ("packed", "offload") if getattr(self, name)]
+        parts += ["recompute"] if self.recompute != "none" else []
+        parts += [] if self.reshard else ["kept"]
+        return "-".join([*parts, *([f"group{self.shard_group}"] if self.shard_group else [])])
+
+    @property
+    def alone(self) -> Case:
+        """The same on one process."""
+        return replace(self, zero=0, reshard=True, offload=False, shard_group=None)
+
+    @property
+    def section(self) -> ParallelSection:
+        """Its layout."""
+        return ParallelSection(zero=self.zero, reshard=self.reshard, offload=self.offload, shard_group=self.shard_group)
+
+
+def build(case: Case, world: World) -> tuple[Parallel, Any, Optimizers]:
+    """(spread module, model, optimizer), every weight away from zero."""
+    model: Any
+    if case.model in ("native", "tied"):
+        model = Decoder(replace(tiny_shape(), tie_embeddings=case.model == "tied"))
+        init_weights(model, 0)
+        _stir(model)
+        model.recompute = case.recompute
+    else:
+        from support.tuning import tiny_lm
+
+        from tuitrain.model.adapters import add_adapter
+        from tuitrain.model.pretrained import Pretrained
+
+        torch.manual_seed(5)
+        lm = tiny_lm("llama" if case.model == "lora" else case.model)
+        adapted = None
+        if case.model == "lora":
+            adapted = add_adapter(lm, MethodSection(kind="lora", rank=4, alpha=8.0), Path("base"))
+        model = Pretrained(lm, compute_dtype=torch.float32, adapted=adapted)
+        if adapted is not None:
+            _stir(model)
+        model.set_attention("sdpa")
+        model.recompute = case.recompute
+    loss = LanguageModelLoss(model, head=case.head)
+    parallel = parallelise(loss, model, case.section, world, RECIPES["fp32"])
+    section = OptimSection(
+        kind=case.optimizer, lr=0.001, embedding_lr=0.001, matrix_lr=0.002, weight_decay=0.1  # type: ignore[arg-type]
+    )  # fmt: skip
+    optimizers = Optimizers(model, section, device=CPU, owned=parallel.owned)
+    for optimizer in optimizers.all:
+        if isinstance(optimizer, Muon):  # bf16 orthogonalisation turns a last-bit difference into a visible one
+            optimizer.compute_dtype = torch.float32
+    return parallel, model, optimizers
+
+
+def _stir(model: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _, parameter in sorted(model.named_parameters()):
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+
+
+def train(case: Case, world: World) -> dict[str, Any]:
+    """{"loss": [...], "grad_norm": [...], "gradients": of the last step, "weights": afterwards}, the same on every rank."""
+    parallel, model, optimizers = build(case, world)
+    tokens, targets = sequences(SEQUENCES)
+    each = SEQUENCES // world.size
+    rows = slice(world.rank * each, (world.rank + 1) * each)
+    batches = _micro_batches(tokens[rows], targets[rows], case)
+    found: dict[str, Any] = {"loss": [], "grad_norm": []}
+    step = optimizers.step
+
+    def keep_and_step() -> None:
+        found["gradients"] = whole(optimizers.gradients())
+        step()
+
+    optimizers.step = keep_and_step  # type: ignore[method-assign]
+    for _ in range(STEPS):
+        result = train_step(
+            parallel.module, optimizers, batches, world, expected_targets=SEQUENCES * SEQ_LEN, clip_norm=1.0, guard=None,
+            scaler=LossScaler(enabled=False),
+        )  # fmt: skip
+        found["loss"].append(result.loss)
+        found["grad_norm"].append(result.grad_norm)
+    found["weights"] = whole([each for each in model.parameters() if each.requires_grad])
+    return found
+
+
+def whole(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """All of them flat, gathered where they are cut."""
+    return torch.cat([
+        (each.full_tensor() if isinstance(each, DTensor) else each).detach().flatten().clone() for each in tensors
+    ])  # fmt: skip
+
+
+def _micro_batches(tokens: torch.Tensor, targets: torch.Tensor, case: Case) -> list[MicroBatch]:
+    documents = positions = None
+    if case.packed:
+        half = SEQ_LEN // 2 - 1
+        positions = torch.cat([torch.arange(half), torch.arange(SEQ_LEN - half)]).expand_as(tokens)
+        documents = (positions == 0).cumsum(dim=1) - 1
+    size = min(case.micro_batch, len(tokens))
+    return [
+        MicroBatch(
+            tokens=tokens[at : at + size], targets=targets[at : at + size], valid=int((targets[at : at + size] >= 0).sum()),
+            document_ids=None if documents is None else documents[at : at + size],
+            position_ids=None if positions is None else positions[at : at + size],
+        )
+        for at in range(0, len(tokens), size)
+    ]  # fmt: skip
+
+
+def apart(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Norm of the difference over norm."""
+    return float((first - second).norm() / second.norm())
+
+
+assert VOCAB % 4, "rows must not divide evenly among the ranks"
