@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -14,10 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from support.grid import Case, apart, train
+from support.grid import Case, apart, over, train
 from support.tiny import ALONE
 
-SCRIPT = Path(__file__).with_name("grid_ranks.py")
 LIMIT = 1e-5
 
 
@@ -59,25 +53,9 @@ def alone(case: Case) -> dict[str, Any]:
         torch.set_num_threads(threads)
 
 
-def over(processes: int, cases: list[Case], folder: Path) -> Iterator[tuple[Case, dict[str, Any]]]:
-    """What the cases find when trained by so many processes, all in one launch."""
-    (folder / "cases.json").write_text(json.dumps([asdict(each) for each in cases]))
-    command = [
-        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--rdzv-backend=c10d",
-        "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1", str(SCRIPT), str(folder),
-    ]  # fmt: skip
-    root = SCRIPT.parents[2]
-    paths = [root, root / "planners", root / "kernels", root / "tests"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, paths)), "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=env)
-    assert done.returncode == 0, done.stderr[-4000:]
-    for index, case in enumerate(cases):
-        yield case, torch.load(folder / f"{index}.pt", weights_only=True)
-
-
 def check(processes: int, cases: list[Case], folder: Path) -> None:
     wrong = []
-    for case, found in over(processes, cases, folder):
+    for case, found in zip(cases, over(processes, [asdict(each) for each in cases], folder), strict=True):
         want = alone(case)
         errors = {
             "loss": max(abs(one / two - 1) for one, two in zip(found["loss"], want["loss"], strict=True)),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,7 @@ from tuitrain.config.schema import MethodSection, OptimSection, ParallelSection
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.init import init_weights
 from tuitrain.trainer.batches import MicroBatch
+from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.losses import LanguageModelLoss
 from tuitrain.trainer.muon import Muon
 from tuitrain.trainer.optim import Optimizers
@@ -22,8 +28,10 @@ from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.precision import RECIPES
 from tuitrain.trainer.scaler import LossScaler
 from tuitrain.trainer.step import train_step
+from tuitrain.trainer.weights import AdapterWeights, NativeWeights, PretrainedWeights, Weights
 
 STEPS, SEQUENCES = 10, 16
+SCRIPT = Path(__file__).parents[1] / "numerics" / "grid_ranks.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +115,18 @@ def _stir(model: torch.nn.Module) -> None:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
 
 
-def train(case: Case, world: World) -> dict[str, Any]:
-    """{"loss": [...], "grad_norm": [...], "gradients": of the last step, "weights": afterwards}, the same on every rank."""
+def train(
+    case: Case, world: World, *, store: Checkpoints | None = None, save_at: int | None = None, load_at: int = 0
+) -> dict[str, Any]:
+    """{"loss": [...], "grad_norm": [...], "gradients": of the last step, "weights": afterwards}, the same on every rank.
+
+    With a store: saved after step `save_at` (in the background, while the next steps are done), or continued from `load_at`.
+    """
     parallel, model, optimizers = build(case, world)
+    writing: threading.Thread | None = None
+    if load_at:
+        assert store is not None
+        store.load(load_at, weights_of(case, model), optimizers)
     tokens, targets = sequences(SEQUENCES)
     each = SEQUENCES // world.size
     rows = slice(world.rank * each, (world.rank + 1) * each)
@@ -122,15 +139,32 @@ def train(case: Case, world: World) -> dict[str, Any]:
         step()
 
     optimizers.step = keep_and_step  # type: ignore[method-assign]
-    for _ in range(STEPS):
+    for number in range(load_at, STEPS):
         result = train_step(
             parallel.module, optimizers, batches, world, expected_targets=SEQUENCES * SEQ_LEN, clip_norm=1.0, guard=None,
             scaler=LossScaler(enabled=False),
         )  # fmt: skip
         found["loss"].append(result.loss)
         found["grad_norm"].append(result.grad_norm)
+        if store is not None and number + 1 == save_at:
+            draft = store.draft(
+                save_at, weights_of(case, model), optimizers, {}, [{}], best_step=None, side=world.side, apart=True
+            )  # fmt: skip
+            writing = threading.Thread(target=store.write, args=(draft, world.side))
+            writing.start()
+    if writing is not None:
+        writing.join()
     found["weights"] = whole([each for each in model.parameters() if each.requires_grad])
     return found
+
+
+def weights_of(case: Case, model: Any) -> Weights:
+    """What a checkpoint of the case holds."""
+    if case.model in ("native", "tied"):
+        return NativeWeights(decoder=model, eos_id=None, save_tokenizer=lambda _: None)
+    if case.model == "lora":
+        return AdapterWeights(model=model, base={"weights_sha256": "", "path": "base"}, save_tokenizer=lambda _: None)
+    return PretrainedWeights(model=model, save_tokenizer=lambda _: None)
 
 
 def whole(tensors: list[torch.Tensor]) -> torch.Tensor:
@@ -155,6 +189,22 @@ def _micro_batches(tokens: torch.Tensor, targets: torch.Tensor, case: Case) -> l
         )
         for at in range(0, len(tokens), size)
     ]  # fmt: skip
+
+
+def over(processes: int, cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """What the cases - their fields, and what `train` is asked to save or load - find over so many processes, in one launch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cases.json").write_text(json.dumps(cases))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--rdzv-backend=c10d",
+        "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1", str(SCRIPT), str(folder),
+    ]  # fmt: skip
+    root = SCRIPT.parents[2]
+    paths = [root, root / "planners", root / "kernels", root / "tests"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, paths)), "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=env, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [torch.load(folder / f"{index}.pt", weights_only=True) for index in range(len(cases))]
 
 
 def apart(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -7,6 +7,7 @@ is merged into: merged into the 4-bit weights the change is rounded away, merged
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,8 @@ from torch import nn
 from tuitrain.config.schema import MethodSection
 from tuitrain.errors import CheckpointError, MissingExtraError, UsageError
 from tuitrain.files import read_json, write_json
+from tuitrain.model.shards import fill
+from tuitrain.model.stream import Piece, write_stream
 
 WEIGHTS: Final = "adapter_model.safetensors"
 CONFIG: Final = "adapter_config.json"
@@ -54,26 +57,43 @@ def add_adapter(lm: Any, method: MethodSection, base: Path) -> Any:
 
 def save_adapter(adapted: Any, folder: Path, base: dict[str, Any]) -> None:
     """Write the adapter's weights and configuration, and which base it belongs to."""
-    adapted.save_pretrained(folder, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # peft's model card is a form with nothing filled in
+    pieces = [Piece.of(name, tensor) for name, tensor in adapter_tensors(adapted).items()]
+    write_stream(folder / WEIGHTS, pieces, lambda piece: piece.part.cpu())
+    save_adapter_config(adapted, folder, base)
+
+
+def save_adapter_config(adapted: Any, folder: Path, base: dict[str, Any]) -> None:
+    """Write everything but the weights."""
+    config = copy.copy(adapted.peft_config["default"])
+    config.inference_mode = True
+    config.save_pretrained(folder)
     write_json(folder / BASE, base)
+
+
+def adapter_tensors(adapted: Any) -> dict[str, Any]:
+    """The adapter's parameters by the names they have in peft's file."""
+    trained = dict(adapted.named_parameters())
+    return dict(_peft().get_peft_model_state_dict(adapted, state_dict=trained, save_embedding_layers=False))
 
 
 def load_adapter_weights(adapted: Any, folder: Path) -> None:
     """Copy an adapter's weights into one of the same shape, in place."""
     from safetensors.torch import load_file
 
-    peft = _peft()
     try:
         state = load_file(folder / WEIGHTS)
     except Exception as error:  # safetensors' errors share no base with OSError
         raise CheckpointError(f"{folder.name}/{WEIGHTS} cannot be read: {error}", "use an earlier checkpoint") from error
-    result = peft.set_peft_model_state_dict(adapted, state)
-    if result.unexpected_keys:
+    mine = adapter_tensors(adapted)
+    strange = [name for name in state if name not in mine or mine[name].shape != state[name].shape]
+    strange += [name for name in mine if name not in state]
+    if strange:
         raise CheckpointError(
-            f"{folder.name} holds another adapter ({result.unexpected_keys[0]} and {len(result.unexpected_keys) - 1} more)",
+            f"{folder.name} holds another adapter ({strange[0]} and {len(strange) - 1} more)",
             "resume with the configuration it was trained with",
         )
+    for name, parameter in mine.items():
+        fill(parameter, state[name])
 
 
 def attach(lm: Any, folder: Path) -> Any:

@@ -15,6 +15,8 @@ from tuitrain.errors import CheckpointError
 from tuitrain.files import read_json, write_json
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.shape import DecoderShape
+from tuitrain.model.shards import fill
+from tuitrain.model.stream import Piece, write_stream
 
 WEIGHTS = "model.safetensors"
 _CLASSES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "nanochat": "NanoChatForCausalLM"}
@@ -88,34 +90,50 @@ def from_hf_config(config: dict[str, Any]) -> DecoderShape:
 
 def save_model(model: Decoder, folder: Path, *, eos_id: int | None) -> None:
     """Write config.json, generation_config.json and model.safetensors into an existing folder."""
-    from safetensors.torch import save_file
+    save_config(model, folder, eos_id=eos_id)
+    write_stream(folder / WEIGHTS, pieces_of(model), lambda piece: piece.part.cpu())
 
-    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    if model.shape.tie_embeddings:  # one matrix in memory, one in the file; transformers ties it again
-        del state["lm_head.weight"]
-    dtype = model.lm_head.weight.dtype
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    write_json(folder / "config.json", to_hf_config(model.shape, eos_id=eos_id, dtype=dtype))
+
+def save_config(model: Decoder, folder: Path, *, eos_id: int | None) -> None:
+    """Write everything but the weights."""
+    write_json(folder / "config.json", to_hf_config(model.shape, eos_id=eos_id, dtype=model.lm_head.weight.dtype))
     write_json(folder / "generation_config.json", {"bos_token_id": eos_id, "eos_token_id": eos_id, "do_sample": True})
 
 
+def pieces_of(model: Decoder) -> list[Piece]:
+    """The tensors of its file. One matrix in memory is one in the file; transformers ties it again."""
+    return [Piece.of(name, parameter) for name, parameter in model.named_parameters()]
+
+
 def load_weights(model: Decoder, folder: Path) -> None:
-    """Copy the weights of a model folder into `model`, in place. Names and shapes must match exactly."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    """Copy the weights of a model folder into `model`, in place; of a cut model only this process's rows are read. Names and
+    shapes must match exactly."""
+    from safetensors import SafetensorError, safe_open
 
     try:
-        state = load_file(folder / WEIGHTS)
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            mine = dict(model.named_parameters())  # tied matrices once, as in the file
+            theirs = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+            wrong = _difference({name: tuple(each.shape) for name, each in mine.items()}, theirs)
+            if wrong:
+                raise CheckpointError(
+                    f"{folder.name} holds another model: {wrong}", "resume with the configuration it was trained with"
+                )
+            for name, parameter in mine.items():
+                fill(parameter, file.get_slice(name))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{folder.name}/{WEIGHTS} cannot be read: {error}", "use an earlier checkpoint") from error
-    if model.shape.tie_embeddings:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{folder.name} holds another model: {error}", "resume with the configuration it was trained with"
-        ) from error
+
+
+def _difference(mine: dict[str, tuple[int, ...]], theirs: dict[str, tuple[int, ...]]) -> str:
+    """The first difference of two sets of names and shapes in words; empty when there is none."""
+    for name, shape in mine.items():
+        if name not in theirs:
+            return f"it has no {name}"
+        if theirs[name] != shape:
+            return f"its {name} is {list(theirs[name])}, here it is {list(shape)}"
+    more = [name for name in theirs if name not in mine]
+    return f"it has {more[0]}, which is not in this one" if more else ""
 
 
 def load_model(folder: Path, *, compute_dtype: torch.dtype = torch.float32) -> Decoder:

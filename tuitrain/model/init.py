@@ -1,4 +1,5 @@
-"""First weights. A pure function of shape and seed: the same on every device and for every number of processes.
+"""First weights. A pure function of shape and seed: the same on every device and for every number of processes, also where each
+of them has only some rows of a matrix.
 
 Matrices start at std 1/sqrt(fan-in), so activations keep their scale through depth. The matrices that write into the residual
 stream start at zero: every layer begins as the identity and the first steps are calm (Zhang et al. 2019, arXiv:1901.09321;
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from tuitrain.model.decoder import Decoder
+from tuitrain.model.shards import fill
 
 _INTO_RESIDUAL = ("o_proj.weight", "down_proj.weight", "fc2.weight")
 
@@ -26,11 +28,11 @@ def init_weights(model: Decoder, seed: int) -> None:
             elif name == "model.embed_tokens.weight":
                 # nanochat norms the embedding, so its scale only sets how fast it turns; tied ones are also the head.
                 std = 0.02 if shape.tie_embeddings else 1.0
-                parameter.copy_(_normal(parameter, std, generator))
+                fill(parameter, _normal(parameter, std, generator))
             elif name == "lm_head.weight" or name.endswith(_INTO_RESIDUAL):
                 parameter.zero_()
             else:
-                parameter.copy_(_normal(parameter, parameter.shape[1] ** -0.5, generator))
+                fill(parameter, _normal(parameter, parameter.shape[1] ** -0.5, generator))
 
 
 def _normal(like: nn.Parameter, std: float, generator: torch.Generator) -> torch.Tensor:

@@ -9,24 +9,33 @@
 
 A save is staged in a hidden folder, fsynced, and renamed. Whatever happens meanwhile - a kill, a full disk - the
 checkpoints that were there stay as they are. Reading verifies the hashes; what fails is passed over by name.
+
+Nothing in it depends on how many processes wrote it, nor on how they shared the model: weights are brought together tensor by
+tensor, states are laid down in pieces that any number of processes can read. A draft may be written by a thread while training
+goes on; there is one at a time, so what it costs in memory is one copy.
 """
 
 from __future__ import annotations
 
+import copy
 import errno
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from tuitrain.errors import CheckpointError
 from tuitrain.files import fsync_dir, read_json, write_json
+from tuitrain.model.stream import Piece, write_stream
 from tuitrain.trainer.manifest import problem_with, write_manifest
 from tuitrain.trainer.optim import Optimizers
+from tuitrain.trainer.parallel.side import ALONE, Side
 from tuitrain.trainer.weights import Weights
 
 _PREFIX = "step-"
@@ -41,6 +50,22 @@ class Saved:
     path: Path
     bytes: int
     removed: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """Everything a checkpoint will hold, as this process has it."""
+
+    step: int
+    weights: Weights
+    pieces: list[Piece]
+    optimizer: dict[str, Any]
+    cut: bool
+    """Whether every process has a part of the optimizer's states; else each has all of them."""
+    trainer: dict[str, Any]
+    rng: list[dict[str, torch.Tensor]]
+    best_step: int | None
+    need_bytes: int
 
 
 @dataclass(slots=True)
@@ -75,6 +100,49 @@ class Checkpoints:
             report(self.path(step).name, problem)
         return None
 
+    def draft(
+        self,
+        step: int,
+        weights: Weights,
+        optimizers: Optimizers,
+        trainer_state: dict[str, Any],
+        rng_states: list[dict[str, torch.Tensor]],
+        *,
+        best_step: int | None,
+        side: Side = ALONE,
+        apart: bool = False,
+    ) -> Draft:
+        """What the checkpoint of `step` will hold; collective. `apart`: in host memory of its own, so that training may go on
+        while it is written."""
+        pieces, state = weights.pieces(), {"optimizer": optimizers.state_dict()}
+        cut = any(isinstance(each, DTensor) for each in _tensors(state))
+        if apart:
+            pieces = [each.copied(side.rank) for each in pieces]
+            # Whole states are written by the main process alone: the others need no copy.
+            state = _copied(state) if cut or side.is_main else {}
+        return Draft(
+            step=step, weights=weights, pieces=pieces, optimizer=state, cut=cut, trainer=trainer_state, rng=rng_states,
+            best_step=best_step, need_bytes=estimate_bytes(weights, optimizers),
+        )  # fmt: skip
+
+    def write(self, draft: Draft, side: Side = ALONE) -> Saved:
+        """Write a draft; collective. Any failure leaves the other checkpoints untouched, and the staged pieces are removed."""
+        stage = self.folder / f".staging-{_PREFIX}{draft.step:08d}"
+        try:
+            with _together(side):
+                if side.is_main:
+                    self._begin(stage, draft.need_bytes)
+            with _together(side):
+                write_stream(stage / draft.weights.file if side.is_main else None, draft.pieces, side.to_main)
+            with _together(side):
+                _save_optimizer(draft, stage / "state", side)
+            with _together(side):
+                return self._complete(draft, stage) if side.is_main else Saved(path=self.path(draft.step), bytes=0, removed=[])
+        except BaseException:
+            if side.is_main:
+                shutil.rmtree(stage, ignore_errors=True)
+            raise
+
     def save(
         self,
         step: int,
@@ -84,25 +152,29 @@ class Checkpoints:
         rng_states: list[dict[str, torch.Tensor]],
         *,
         best_step: int | None,
+        side: Side = ALONE,
     ) -> Saved:
-        """Write the checkpoint of `step`. Any failure leaves the others untouched, and the staged pieces are removed."""
+        """Draft and write at once."""
+        draft = self.draft(step, weights, optimizers, trainer_state, rng_states, best_step=best_step, side=side)
+        return self.write(draft, side)
+
+    def _begin(self, stage: Path, need_bytes: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._make_room(weights, optimizers)
-        stage = self.folder / f".staging-{_PREFIX}{step:08d}"
+        free = shutil.disk_usage(self.folder).free
+        if free < need_bytes + _SPARE_BYTES:
+            need = f"{(need_bytes + _SPARE_BYTES) / 2**20:.0f} MiB"
+            raise OSError(errno.ENOSPC, f"a checkpoint needs {need}, {free / 2**20:.0f} MiB are free")
         shutil.rmtree(stage, ignore_errors=True)
-        try:
-            stage.mkdir()
-            weights.write(stage)
-            _save_optimizer(optimizers, stage / "state")
-            _save_rng(rng_states, stage / "rng.safetensors")
-            write_json(stage / "trainer.json", trainer_state)
-            size = write_manifest(stage)
-            self._promote(stage, step)
-        except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
-            raise
-        self.good.add(step)
-        return Saved(path=self.path(step), bytes=size, removed=self._retire(best_step))
+        stage.mkdir()
+
+    def _complete(self, draft: Draft, stage: Path) -> Saved:
+        draft.weights.write_beside(stage)
+        _save_rng(draft.rng, stage / "rng.safetensors")
+        write_json(stage / "trainer.json", draft.trainer)
+        size = write_manifest(stage)
+        self._promote(stage, draft.step)
+        self.good.add(draft.step)
+        return Saved(path=self.path(draft.step), bytes=size, removed=self._retire(draft.best_step))
 
     def load(self, step: int, weights: Weights, optimizers: Optimizers) -> dict[str, Any]:
         """Restore weights and optimizer of a verified checkpoint, in place. Returns the trainer state."""
@@ -130,12 +202,6 @@ class Checkpoints:
             for each in self.folder.iterdir():
                 if each.name.startswith((".staging-", ".replaced-")):
                     shutil.rmtree(each, ignore_errors=True)
-
-    def _make_room(self, weights: Weights, optimizers: Optimizers) -> None:
-        need = estimate_bytes(weights, optimizers) + _SPARE_BYTES
-        free = shutil.disk_usage(self.folder).free
-        if free < need:
-            raise OSError(errno.ENOSPC, f"a checkpoint needs {need / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free")
 
     def _promote(self, stage: Path, step: int) -> None:
         target, replaced = self.path(step), self.folder / f".replaced-{_PREFIX}{step:08d}"
@@ -170,15 +236,22 @@ def estimate_bytes(weights: Weights, optimizers: Optimizers) -> int:
     return weights.num_bytes() + state
 
 
-def _save_optimizer(optimizers: Optimizers, folder: Path) -> None:
+def _save_optimizer(draft: Draft, folder: Path, side: Side) -> None:
     from torch.distributed.checkpoint.state_dict_saver import save
 
+    if not draft.cut and not side.is_main:
+        return
+    alone = not draft.cut or side.group is None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "torch.distributed is disabled, unavailable or uninitialized": meant so
-        save({"optimizer": optimizers.state_dict()}, checkpoint_id=folder, no_dist=True)
+        if alone:
+            save(draft.optimizer, checkpoint_id=folder, no_dist=True)
+        else:
+            save(draft.optimizer, checkpoint_id=folder, process_group=side.group)
 
 
 def _load_optimizer(optimizers: Optimizers, folder: Path) -> None:
+    """Each process reads its own part, however many wrote it."""
     from torch.distributed.checkpoint.state_dict_loader import load
 
     state = {"optimizer": optimizers.state_dict()}
@@ -186,6 +259,41 @@ def _load_optimizer(optimizers: Optimizers, folder: Path) -> None:
         warnings.simplefilter("ignore")
         load(state, checkpoint_id=folder, no_dist=True)
     optimizers.load_state_dict(state["optimizer"])
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for each in state.values():
+            yield from _tensors(each)
+
+
+def _copied(state: Any) -> Any:
+    """The same with tensors of its own in host memory."""
+    if isinstance(state, DTensor):
+        part = state.to_local().detach().to("cpu", copy=True)
+        return DTensor(part, state._spec, requires_grad=False)  # type: ignore[no-untyped-call]
+    if isinstance(state, torch.Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _copied(each) for key, each in state.items()}
+    return copy.deepcopy(state)
+
+
+@contextmanager
+def _together(side: Side) -> Iterator[None]:
+    """What fails on one process fails on all of them, with its words: none may wait for another that has given up."""
+    problem, error = None, None
+    try:
+        yield
+    except Exception as found:
+        problem, error = f"{type(found).__name__}: {found}".splitlines()[0][:300], found
+    said = side.agree(problem)
+    if error is not None:
+        raise error
+    if said is not None:
+        raise OSError(errno.EIO, said)
 
 
 def _save_rng(states: list[dict[str, torch.Tensor]], path: Path) -> None:

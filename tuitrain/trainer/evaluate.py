@@ -6,8 +6,9 @@ bytes the targets stand for, as the tokenizer's own table says - not by the leng
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from tuitrain.trainer.batches import to_micro_batch
 from tuitrain.trainer.parallel.world import World
+from tuitrain.trainer.parallel.zero import give_back
 from tuitrain.trainer.sequences import Sequences
 
 
@@ -42,18 +44,35 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, loader: Sequences, world: World, *, micro_batch: int, max_tokens: int | None) -> Evaluation:
-    """Loss of the validation split, without dropout; every process takes every n-th batch, all get the result."""
+def evaluate(
+    module: nn.Module,
+    loader: Sequences,
+    world: World,
+    *,
+    micro_batch: int,
+    max_tokens: int | None,
+    tick: Callable[[], None] | None = None,
+    in_step: bool = False,
+) -> Evaluation:
+    """Loss of the validation split, without dropout; every process takes every n-th batch, all get the result. `tick` is called
+    after each batch: a large set takes longer than a hung process is given. `in_step`: a pass needs all processes, so that one
+    without a batch of its own runs one it does not count."""
     loss_sum, tokens, size = 0.0, 0, 0
     each = loader.rows_per_sequence
     with evaluating(module):
-        for index, batch in enumerate(loader.validation_batches(micro_batch, max_tokens)):
-            if index % world.size != world.rank:
+        batches = loader.validation_batches(micro_batch, max_tokens)
+        while together := list(itertools.islice(batches, world.size)):
+            counts = world.rank < len(together)
+            if not counts and not in_step:
                 continue
+            batch = together[world.rank if counts else 0]
             piece = to_micro_batch(batch, 0, len(batch.tokens), world.device, rows_per_sequence=each)
-            loss_sum += float(module(*piece.inputs()))
-            tokens += batch.num_targets
-            size += batch.num_bytes
+            loss = float(module(*piece.inputs()))
+            if counts:
+                loss_sum, tokens, size = loss_sum + loss, tokens + batch.num_targets, size + batch.num_bytes
+            if tick is not None:
+                tick()
+    give_back(module)
     total, count, all_bytes = world.sum([loss_sum, float(tokens), float(size)])
     return Evaluation(
         loss=total / count if count else math.nan,

@@ -54,7 +54,10 @@ class Judge:
 
     def _loss(self, max_tokens: int | None) -> Evaluation:
         setup = self._setup
-        return evaluate(setup.loss, setup.loader, setup.world, micro_batch=self._micro_batch, max_tokens=max_tokens)
+        return evaluate(
+            setup.loss, setup.loader, setup.world, micro_batch=self._micro_batch, max_tokens=max_tokens,
+            tick=setup.telemetry.tick, in_step=setup.parallel.cuts_weights,
+        )  # fmt: skip
 
     def before_training(self) -> None:
         """What the base does untouched: whatever training claims is measured from there."""
@@ -62,25 +65,28 @@ class Judge:
         self.sample(always=True)
 
     def sample(self, *, always: bool = False) -> None:
-        """Continue the prompts. Only the main process does; the others wait at their next sum. Of a fine-tuning run not
-        `always`: generating must not cost more than evaluating may."""
-        if self._setup.tuned and not always and self._sample_s > EVAL_TIME_FRAC * self._state.position.train_s:
-            return
+        """Continue the prompts. The main process does it alone where it has the whole model; the others wait at their next sum.
+        Of a fine-tuning run not `always`: generating must not cost more than evaluating may."""
         setup, state, config = self._setup, self._state, self._setup.resolved.config
-        prompts = setup.language.prompts
-        if not setup.world.is_main or not config.eval.sample_tokens or not prompts:
+        prompts, all_together = setup.language.prompts, setup.parallel.cuts_weights
+        dear = setup.tuned and not always and self._sample_s > EVAL_TIME_FRAC * state.position.train_s
+        if all_together:
+            dear = setup.world.from_main(dear)
+        if dear or not config.eval.sample_tokens or not prompts or not (setup.world.is_main or all_together):
             return
         setup.telemetry.phase("sample")
         start = time.perf_counter()
-        made = continue_prompts(
-            setup.decoder,
-            setup.language,
-            max_tokens=config.eval.sample_tokens,
-            temperature=config.eval.temperature,
-            seed=config.run.seed + state.position.step,
-        )
+        with setup.parallel.whole_ends():
+            made = continue_prompts(
+                setup.decoder,
+                setup.language,
+                max_tokens=config.eval.sample_tokens,
+                temperature=config.eval.temperature,
+                seed=config.run.seed + state.position.step,
+                tick=setup.telemetry.tick,
+            )
         sample_s = time.perf_counter() - start
         state.position.train_s += sample_s
         self._sample_s = sample_s
         for index, (prompt, (text, tokens)) in enumerate(zip(prompts, made, strict=True)):
-            setup.telemetry.emit("sample", index=index, prompt=prompt.shown, text=text, tokens=tokens, sample_s=sample_s)
+            setup.telemetry.emit_main("sample", index=index, prompt=prompt.shown, text=text, tokens=tokens, sample_s=sample_s)

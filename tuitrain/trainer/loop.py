@@ -11,6 +11,7 @@ import time
 from tuitrain.config.resolve import Pace, settle
 from tuitrain.trainer import pace
 from tuitrain.trainer.batches import GlobalBatches
+from tuitrain.trainer.collectives import CollectiveWatch
 from tuitrain.trainer.guards import StepGuard, Trip
 from tuitrain.trainer.judge import Judge
 from tuitrain.trainer.offending import save_offending_batch
@@ -41,6 +42,7 @@ class Trainer:
         self._judge = Judge(setup, self.state, micro_batch=micro_batch)
         self._requests = Requests(setup, self.state, stop, self.saver.save)
         self._batches = GlobalBatches(setup.loader, setup.world, sequences=setup.sequences_per_step, micro_batch=micro_batch)
+        self._collectives = CollectiveWatch(setup.world, setup.telemetry)
         self._stop = stop
         self._schedule = self._make_schedule()
 
@@ -64,6 +66,7 @@ class Trainer:
             if self.state.ending is None and self.position.step < self.position.total_steps:
                 self._do_what_is_due()
         self._batches.close()
+        self.saver.wait()
         ending = self.state.ending or Ending("finished", f"all {self.position.total_steps} steps done")
         self.state.ending = ending
         self._finish(ending)
@@ -72,6 +75,7 @@ class Trainer:
     def _one_step(self) -> None:
         setup, position = self.setup, self.position
         setup.telemetry.step = position.step
+        self._collectives.begin()
         start = time.perf_counter()
         mine = self._batches.get(position.next_sequence)
         data_s = time.perf_counter() - start
@@ -95,9 +99,11 @@ class Trainer:
         step_s = time.perf_counter() - start
         position.train_s += step_s
         setup.telemetry.step = position.step
+        self._collectives.end()
         self._report(result, lr=lr, step_s=step_s, data_s=data_s)
         if result.trip is not None:
             self._tripped(result.trip, first_sequence)
+        self.saver.poll()
         self._requests.obey(result.signals)
 
     def _report(self, result: StepResult, *, lr: float, step_s: float, data_s: float) -> None:

@@ -208,7 +208,7 @@ def _try_compiling(setup: Setup, micro_batch: int, eager_s: float) -> float | No
     wanted = setup.resolved.config.train.compile
     if wanted == "off":
         return None
-    why_not = compiler.unavailable(setup.world.device.type) if setup.compiles else "models of transformers are run as they are"
+    why_not = setup.why_not_compiled or compiler.unavailable(setup.world.device.type)
     expected_s = _expected_s(setup, eager_s)
     if why_not is None and wanted == "auto" and expected_s < compiler.WORTH_FROM_S:
         why_not = f"about {expected_s:.0f} s of training do not earn the compile time back"

@@ -1,10 +1,16 @@
-"""When the run is saved and restored: the checkpoint store, seen from the loop."""
+"""When the run is saved and restored: the checkpoint store, seen from the loop.
+
+What somebody waits for - the last save, one on request, one before a pause - is there when `save` returns. Scheduled saves of
+several processes, and on CUDA, are written by a thread while training goes on; the next one waits for it.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any
 
-from tuitrain.trainer.checkpoint import rng_state, set_rng_state
+from tuitrain.trainer.checkpoint import Draft, Saved, rng_state, set_rng_state
 from tuitrain.trainer.setup import Setup
 from tuitrain.trainer.state import TrainState
 
@@ -14,20 +20,45 @@ class Saver:
 
     def __init__(self, setup: Setup, state: TrainState) -> None:
         self._setup, self._state = setup, state
+        wanted, world = setup.resolved.config.checkpoint.background, setup.world
+        self._in_background = wanted if wanted != "auto" else world.size > 1 or world.device.type == "cuda"
+        self._writing: _Writing | None = None
 
     def save(self, reason: str) -> bool:
-        """Write a checkpoint of the present step; one that is there already is enough. True when it is on disk."""
-        setup = self._setup
-        rng = setup.world.gather(rng_state(setup.world.device))
-        ok = True
-        if setup.world.is_main and self._state.position.step not in setup.checkpoints.good:
-            setup.telemetry.phase("checkpoint", f"step {self._state.position.step}")
-            ok = self._write(reason, rng)
-        return bool(setup.world.from_main(ok))
+        """Save the present step; one that is there already is enough. True when it is on disk - of a scheduled save in the
+        background: when it is on its way."""
+        setup, step = self._setup, self._state.position.step
+        self.wait()
+        if setup.world.from_main(step in setup.checkpoints.good):
+            return True
+        setup.telemetry.phase("checkpoint", f"step {step}")
+        start = time.perf_counter()
+        background = self._in_background and reason == "schedule"
+        try:
+            draft = self._draft(apart=background)
+        except MemoryError as error:  # no room for the copy: everything still stands, only this save does not
+            return self._failed(step, reason, error, time.perf_counter() - start)
+        if not background:
+            return self._finish(_Writing.now(setup, draft, reason, start))
+        self._writing = _Writing.begin(setup, draft, reason, start)
+        return True
+
+    def poll(self) -> None:
+        """Tell of a save that has ended. Called after every step."""
+        if self._writing is not None and self._writing.ended:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until no save is being written."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.join(self._setup.telemetry.tick)
+            self._finish(writing)
 
     def restore(self, step: int) -> None:
         """Weights, optimizer, statistics, position and random generators of a verified checkpoint."""
         setup = self._setup
+        self.wait()
         raw = setup.checkpoints.load(step, setup.weights, setup.optimizers)
         self._state.load(raw)
         if raw["data_hash"] != setup.data.content_hash:
@@ -42,6 +73,7 @@ class Saver:
     def newest_good(self) -> int | None:
         """Step of the newest whole checkpoint, the same on every process; broken ones are named and passed over."""
         setup = self._setup
+        self.wait()
         found = setup.checkpoints.newest_good(self._report_broken) if setup.world.is_main else None
         step: int | None = setup.world.from_main(found)
         return step
@@ -49,30 +81,89 @@ class Saver:
     def _report_broken(self, name: str, problem: str) -> None:
         self._setup.telemetry.warn(f"checkpoint {name} {problem}; it is passed over", "delete it, or restore it from a copy")
 
-    def _write(self, reason: str, rng: list[dict[str, object]]) -> bool:
+    def _draft(self, *, apart: bool) -> Draft:
         setup, position = self._setup, self._state.position
-        start = time.perf_counter()
-        path = setup.checkpoints.path(position.step).relative_to(setup.run_dir).as_posix()
-        state = self._state.to_dict() | {"data_hash": setup.data.content_hash, "world_size": setup.world.size}
-        try:
-            saved = setup.checkpoints.save(
-                position.step,
-                setup.weights,
-                setup.optimizers,
-                state,
-                rng,  # type: ignore[arg-type]
-                best_step=position.best_step,
-            )
-        except Exception as error:  # any storage failure of any library: the run and the previous checkpoint must survive it
-            said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-            print(f"warning: checkpoint {path} failed, the run goes on: {said}", flush=True)
-            save_s = time.perf_counter() - start
-            setup.telemetry.emit(
-                "checkpoint", path=path, bytes=0, save_s=save_s, ok=False, reason=reason, error=said, removed=[]
-            )
-            return False
-        save_s = time.perf_counter() - start
-        setup.telemetry.emit(
-            "checkpoint", path=path, bytes=saved.bytes, save_s=save_s, ok=True, reason=reason, removed=saved.removed
+        return setup.checkpoints.draft(
+            position.step,
+            setup.weights,
+            setup.optimizers,
+            self._state.to_dict() | {"data_hash": setup.data.content_hash, "world_size": setup.world.size},
+            setup.world.gather(rng_state(setup.world.device)),
+            best_step=position.best_step,
+            side=setup.world.side,
+            apart=apart,
         )
+
+    def _finish(self, writing: _Writing) -> bool:
+        """Tell how it went."""
+        step, reason = writing.draft.step, writing.reason
+        if writing.error is not None:
+            return self._failed(step, reason, writing.error, writing.save_s)
+        saved = writing.saved
+        assert saved is not None, "a save without an error has a result"
+        blocked = {"blocked_s": writing.blocked_s} if writing.thread else {}
+        self._setup.telemetry.emit_main(
+            "checkpoint", path=self._path(step), bytes=saved.bytes, save_s=writing.save_s, ok=True, reason=reason,
+            removed=saved.removed, **blocked,
+        )  # fmt: skip
         return True
+
+    def _failed(self, step: int, reason: str, error: BaseException, save_s: float) -> bool:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        if self._setup.world.is_main:
+            print(f"warning: checkpoint {self._path(step)} failed, the run goes on: {said}", flush=True)
+        self._setup.telemetry.emit_main(
+            "checkpoint", path=self._path(step), bytes=0, save_s=save_s, ok=False, reason=reason, error=said, removed=[]
+        )
+        return False
+
+    def _path(self, step: int) -> str:
+        setup = self._setup
+        return setup.checkpoints.path(step).relative_to(setup.run_dir).as_posix()
+
+
+class _Writing:
+    """One draft being written, here or by a thread."""
+
+    def __init__(self, setup: Setup, draft: Draft, reason: str, start_s: float) -> None:
+        self.draft, self.reason = draft, reason
+        self.saved: Saved | None = None
+        self.error: BaseException | None = None
+        self.save_s = self.blocked_s = 0.0
+        self.thread: threading.Thread | None = None
+        self._setup, self._start_s = setup, start_s
+
+    @classmethod
+    def now(cls, *args: Any) -> _Writing:
+        """Written when this returns."""
+        writing = cls(*args)
+        writing._write()
+        return writing
+
+    @classmethod
+    def begin(cls, *args: Any) -> _Writing:
+        """Written by a thread from now on."""
+        writing = cls(*args)
+        writing.blocked_s = time.perf_counter() - writing._start_s
+        # A daemon: a process that ends for another reason must not wait for a disk.
+        writing.thread = threading.Thread(target=writing._write, name="checkpoint", daemon=True)
+        writing.thread.start()
+        return writing
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread is done."""
+        return self.thread is None or not self.thread.is_alive()
+
+    def join(self, tick: Any) -> None:
+        """Wait for the thread; `tick` is called meanwhile."""
+        while self.thread is not None and self.thread.is_alive():
+            self.thread.join(timeout=1.0)
+            tick()
+
+    def _write(self) -> None:
+        try:
+            self.saved = self._setup.checkpoints.write(self.draft, self._setup.world.side)
+        except Exception as error:  # any storage failure of any library: the run and the previous checkpoint must survive it
+            self.error = error
+        self.save_s = time.perf_counter() - self._start_s

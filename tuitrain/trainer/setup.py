@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tuitrain.config.resolved import Resolved
 from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.optim import Optimizers
+from tuitrain.trainer.parallel.apply import Parallel
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.power import PowerMeter
 from tuitrain.trainer.precision import Recipe
@@ -82,8 +83,8 @@ class Setup:
     """model.decoder.Decoder, or model.pretrained.Pretrained."""
     loss: Any
     """A LossModule."""
-    module: nn.Module
-    """`loss`, replicated over the processes."""
+    parallel: Parallel
+    """`loss`, spread over the processes."""
     make_optimizers: Callable[[], Optimizers]
     optimizers: Optimizers
     weights: Weights
@@ -93,10 +94,15 @@ class Setup:
     attention: Choice | None = None
     reset_weights: Callable[[], None] | None = None
     """Back to the first weights after the probe; None where the probe does not move them."""
-    compiles: bool = True
-    """Whether torch.compile is tried for this model."""
+    why_not_compiled: str | None = None
+    """Why torch.compile is not tried for this model; None: it is."""
     checks: list[dict[str, Any]] = field(default_factory=list)
     """Findings of the flight check."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What a step calls."""
+        return self.parallel.module
 
     @property
     def tuned(self) -> bool:

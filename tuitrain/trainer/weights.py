@@ -6,21 +6,25 @@ tokenizer and the chat template that were trained with lie in it too, so that se
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 
 from tuitrain.errors import CheckpointError
 from tuitrain.files import read_json, write_json
-from tuitrain.model.adapters import BASE, load_adapter_weights, save_adapter
+from tuitrain.model.adapters import BASE, adapter_tensors, load_adapter_weights, save_adapter_config
+from tuitrain.model.adapters import WEIGHTS as ADAPTER_FILE
 from tuitrain.model.decoder import Decoder
-from tuitrain.model.hf import load_weights, save_model
+from tuitrain.model.hf import WEIGHTS as MODEL_FILE
+from tuitrain.model.hf import load_weights, pieces_of, save_config
 from tuitrain.model.pretrained import Pretrained
+from tuitrain.model.shards import fill
+from tuitrain.model.stream import Piece
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
@@ -31,8 +35,15 @@ TOKENIZER_FILES = (
 class Weights(Protocol):
     """The trained part of a model, as a checkpoint keeps it."""
 
-    def write(self, folder: Path) -> None:
-        """Into an existing folder, tokenizer included."""
+    @property
+    def file(self) -> str:
+        """Name of the file the tensors go into."""
+
+    def pieces(self) -> list[Piece]:
+        """The tensors of that file, as this process has them."""
+
+    def write_beside(self, folder: Path) -> None:
+        """Everything else: configuration, tokenizer. The main process does."""
 
     def read(self, folder: Path) -> None:
         """Back, in place."""
@@ -48,10 +59,15 @@ class NativeWeights:
     decoder: Decoder
     eos_id: int | None
     save_tokenizer: Callable[[Path], None]
+    file: str = MODEL_FILE
 
-    def write(self, folder: Path) -> None:
-        """config.json, generation_config.json, model.safetensors, tokenizer."""
-        save_model(self.decoder, folder, eos_id=self.eos_id)
+    def pieces(self) -> list[Piece]:
+        """Tied matrices once."""
+        return pieces_of(self.decoder)
+
+    def write_beside(self, folder: Path) -> None:
+        """config.json, generation_config.json, tokenizer."""
+        save_config(self.decoder, folder, eos_id=self.eos_id)
         self.save_tokenizer(folder)
 
     def read(self, folder: Path) -> None:
@@ -69,10 +85,29 @@ class PretrainedWeights:
 
     model: Pretrained
     save_tokenizer: Callable[[Path], None]
+    file: str = MODEL_FILE
 
-    def write(self, folder: Path) -> None:
-        """As transformers lays it out."""
-        self.model.lm.save_pretrained(folder)
+    def pieces(self) -> list[Piece]:
+        """As transformers names them in a file, which for some families is not as they lie in memory."""
+        from transformers.core_model_loading import revert_weight_conversion
+
+        lm = self.model.lm
+        kept = lm.state_dict().keys()
+        tensors = dict(lm.named_parameters()) | {name: each for name, each in lm.named_buffers() if name in kept}
+        return [Piece.of(name, tensor) for name, tensor in revert_weight_conversion(lm, tensors).items()]
+
+    def write_beside(self, folder: Path) -> None:
+        """Its configurations and the tokenizer."""
+        lm = self.model.lm
+        config = copy.deepcopy(lm.config)
+        config.dtype, config.architectures = str(lm.dtype).removeprefix("torch."), [type(lm).__name__.removeprefix("FSDP")]
+        config.save_pretrained(folder)
+        if lm.is_remote_code():
+            from transformers.dynamic_module_utils import custom_object_save
+
+            custom_object_save(lm, folder, config=config)
+        if lm.can_generate():
+            lm.generation_config.save_pretrained(folder)
         self.save_tokenizer(folder)
 
     def read(self, folder: Path) -> None:
@@ -81,10 +116,9 @@ class PretrainedWeights:
 
         lm = self.model.lm
         saved = AutoModelForCausalLM.from_pretrained(folder, dtype=lm.dtype, use_safetensors=True, trust_remote_code=False)
-        with torch.no_grad():
-            for (name, mine), (other, theirs) in zip(lm.named_parameters(), saved.named_parameters(), strict=True):
-                assert name == other, f"{name} is not {other}"
-                mine.copy_(theirs)
+        for (name, mine), (other, theirs) in zip(lm.named_parameters(), saved.named_parameters(), strict=True):
+            assert name == other, f"{name} is not {other}"
+            fill(mine, theirs.detach())
 
     def num_bytes(self) -> int:
         """All of them; tied matrices once."""
@@ -98,10 +132,15 @@ class AdapterWeights:
     model: Pretrained
     base: dict[str, Any]
     save_tokenizer: Callable[[Path], None]
+    file: str = ADAPTER_FILE
 
-    def write(self, folder: Path) -> None:
-        """peft's two files, base.json, tokenizer."""
-        save_adapter(self.model.adapted, folder, self.base)
+    def pieces(self) -> list[Piece]:
+        """By peft's names."""
+        return [Piece.of(name, tensor) for name, tensor in adapter_tensors(self.model.adapted).items()]
+
+    def write_beside(self, folder: Path) -> None:
+        """peft's configuration, base.json, tokenizer."""
+        save_adapter_config(self.model.adapted, folder, self.base)
         self.save_tokenizer(folder)
 
     def read(self, folder: Path) -> None:

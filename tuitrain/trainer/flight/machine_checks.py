@@ -11,31 +11,31 @@ import torch
 
 from tuitrain.data.chat.findings import Finding
 from tuitrain.files import read_json
-from tuitrain.trainer.optim import Optimizers
+from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.weights import Weights
 
 MOMENTS = 2
 SPARE_BYTES = 256 << 20
 
 
-def check_machine(
-    run_dir: Path, weights: Weights, optimizers: Optimizers, device: torch.device, *, data_hash: str, keep: int
-) -> list[Finding]:
-    """Memory by the plan (the probe measures it after), disk, resume."""
-    return [*_memory(run_dir, device), *_disk(run_dir, weights, optimizers, keep), *_resume(run_dir, data_hash)]
+def check_machine(run_dir: Path, weights: Weights, trained: int, world: World, *, data_hash: str, keep: int) -> list[Finding]:
+    """Memory by the plan (the probe measures it after), disk, resume. `trained`: parameters that get gradients."""
+    return [*_memory(run_dir, world), *_disk(run_dir, weights, trained, keep), *_resume(run_dir, data_hash)]
 
 
-def _memory(run_dir: Path, device: torch.device) -> Iterator[Finding]:
+def _memory(run_dir: Path, world: World) -> Iterator[Finding]:
     planned = (read_json(run_dir / "plan.json") or {}).get("memory", {}).get("device_bytes")
     if not isinstance(planned, dict):
         return
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        there = free + torch.cuda.memory_allocated(device)
+    sharing = 1
+    if world.device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(world.device)
+        there = free + torch.cuda.memory_allocated(world.device)
     else:
+        sharing = world.size  # on one machine all processes have one memory
         total = psutil.virtual_memory().total
         there = psutil.virtual_memory().available + psutil.Process().memory_info().rss
-    low, mid = float(planned["low"]), float(planned["mid"])
+    low, mid = sharing * float(planned["low"]), sharing * float(planned["mid"])
     facts = (
         f"planned {mid / 2**30:.2f} GiB (at least {low / 2**30:.2f}), {there / 2**30:.1f} of {total / 2**30:.1f} GiB are there"
     )
@@ -46,8 +46,7 @@ def _memory(run_dir: Path, device: torch.device) -> Iterator[Finding]:
         yield Finding(check="memory", severity="ok" if mid <= there else "warn", message=f"{facts}; the probe measures it next")
 
 
-def _disk(run_dir: Path, weights: Weights, optimizers: Optimizers, keep: int) -> Iterator[Finding]:
-    trained = sum(parameter.numel() for parameter in optimizers.parameters())
+def _disk(run_dir: Path, weights: Weights, trained: int, keep: int) -> Iterator[Finding]:
     each = weights.num_bytes() + MOMENTS * 4 * trained
     need, free = each * (keep + 1) + SPARE_BYTES, shutil.disk_usage(run_dir).free
     facts = f"a checkpoint takes {each / 2**20:.0f} MiB, {keep} are kept and one is written beside: {need / 2**30:.1f} GiB"

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from tuitrain.errors import EnvironmentError_
+from tuitrain.trainer.parallel.side import ALONE, Side
 
 INIT_TIMEOUT = timedelta(minutes=5)
 
@@ -26,6 +27,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    side: Side = ALONE
+    """For what goes on beside training."""
 
     @property
     def is_main(self) -> bool:
@@ -94,4 +97,4 @@ def init_world(device_kind: str) -> World:
     if size > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=INIT_TIMEOUT, device_id=device if device.type == "cuda" else None)
-    return World(rank=rank, size=size, device=device)
+    return World(rank=rank, size=size, device=device, side=Side.open(rank, size))

@@ -44,6 +44,14 @@ def shard_model(loss: nn.Module, mesh: DeviceMesh, recipe: Recipe, *, reshard: b
     return loss
 
 
+def give_back(module: nn.Module) -> None:
+    """Cut weights lie cut again. A forward pass without a backward leaves gathered what ZeRO-2 keeps, and the root always: whoever
+    writes weights, or saves them, must find the parts."""
+    for each in module.modules():
+        if isinstance(each, FSDPModule):
+            each.reshard()
+
+
 @contextmanager
 def ends_gathered(loss: nn.Module) -> Iterator[None]:
     """Around calls that do not go through the loss's forward: root and head are whole, layers gather themselves. All ranks must
@@ -54,5 +62,4 @@ def ends_gathered(loss: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for each in parts:
-            each.reshard()  # type: ignore[operator]
+        give_back(loss)

@@ -4,6 +4,7 @@ what its checkpoints hold."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -18,6 +19,8 @@ from tuitrain.trainer.precision import Recipe
 from tuitrain.trainer.weights import AdapterWeights, PretrainedWeights, Weights, copy_tokenizer
 from tuitrain_kernels import Choice
 from tuitrain_kernels.attention.flash import flash_unavailable
+
+NOT_COMPILED: Final = "models of transformers are run as they are"
 
 
 def quant_of(resolved: Resolved) -> str | None:

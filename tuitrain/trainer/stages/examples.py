@@ -21,7 +21,7 @@ from tuitrain.runs.home import cache_dir
 from tuitrain.trainer.flight import check_data, check_machine, check_model, judge
 from tuitrain.trainer.losses import LanguageModelLoss
 from tuitrain.trainer.optim import Optimizers
-from tuitrain.trainer.parallel.ddp import replicate
+from tuitrain.trainer.parallel.apply import parallelise
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.power import PowerMeter
 from tuitrain.trainer.precision import recipe
@@ -29,7 +29,7 @@ from tuitrain.trainer.preference import METHODS
 from tuitrain.trainer.preference_loss import PreferenceLoss
 from tuitrain.trainer.references import add_references
 from tuitrain.trainer.setup import DataFacts, Language, Prompt, Setup
-from tuitrain.trainer.stages.base import attention_of, load_model, quant_of, weights_of
+from tuitrain.trainer.stages.base import NOT_COMPILED, attention_of, load_model, quant_of, weights_of
 from tuitrain.trainer.stages.text import checkpoints_of, loss_head, progress_to, same_on_all
 from tuitrain.trainer.telemetry import MemoryMeter, Telemetry
 
@@ -57,11 +57,10 @@ def build_examples(run_dir: Path, resolved: Resolved, world: World, telemetry: T
     model.set_attention(attention.name)
     telemetry.phase("check", "head, packing, gradients")
     findings += check_model(model, loader, quant=quant_of(resolved))
-    make_optimizers = functools.partial(Optimizers, model, config.optim, device=world.device)
-    optimizers = make_optimizers()
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     weights = weights_of(resolved, base.folder, model, prepared.encoder)
     keep = config.checkpoint.keep_last + config.checkpoint.keep_best
-    findings += check_machine(run_dir, weights, optimizers, world.device, data_hash=prepared.content_hash, keep=keep)
+    findings += check_machine(run_dir, weights, trained, world, data_hash=prepared.content_hash, keep=keep)
     judge(run_dir, findings, telemetry, is_main=world.is_main)
     model.recompute = "full" if config.train.recompute != "none" else "none"
     loss = _loss(resolved, model, world)
@@ -71,6 +70,9 @@ def build_examples(run_dir: Path, resolved: Resolved, world: World, telemetry: T
             "precision": str(config.train.precision), "attention": attention.name,
         }  # fmt: skip
         add_references(model, loader, cache_dir() / "references", world, telemetry, facts=facts)
+    # Cut last: what came before called the model past its loss.
+    parallel = parallelise(loss, model, config.parallel, world, kind)
+    make_optimizers = functools.partial(Optimizers, model, config.optim, device=world.device, owned=parallel.owned)
     return Setup(
         run_dir=run_dir,
         resolved=resolved,
@@ -86,15 +88,15 @@ def build_examples(run_dir: Path, resolved: Resolved, world: World, telemetry: T
         recipe=kind,
         decoder=model,
         loss=loss,
-        module=replicate(loss, world),
+        parallel=parallel,
         make_optimizers=make_optimizers,
-        optimizers=optimizers,
+        optimizers=make_optimizers(),
         weights=weights,
         checkpoints=checkpoints_of(run_dir, resolved),
         peak_flop_per_s=peak_flop_per_s,
         choose_attention=lambda compiled: attention,
         attention=attention,
-        compiles=False,
+        why_not_compiled=NOT_COMPILED,
     )
 
 

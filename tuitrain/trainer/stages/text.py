@@ -30,12 +30,13 @@ from tuitrain.runs.home import cache_dir
 from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.losses import LanguageModelLoss
 from tuitrain.trainer.optim import Optimizers
-from tuitrain.trainer.parallel.ddp import replicate
+from tuitrain.trainer.parallel.agreement import who_has_which
+from tuitrain.trainer.parallel.apply import Parallel, parallelise
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.power import PowerMeter
 from tuitrain.trainer.precision import Recipe, recipe
 from tuitrain.trainer.setup import DataFacts, Language, Prompt, Setup
-from tuitrain.trainer.stages.base import attention_of, load_model, weights_of
+from tuitrain.trainer.stages.base import NOT_COMPILED, attention_of, load_model, weights_of
 from tuitrain.trainer.telemetry import MemoryMeter, Telemetry
 from tuitrain.trainer.weights import NativeWeights, Weights
 from tuitrain_kernels import Choice, choose_attention
@@ -72,7 +73,8 @@ def build_text(run_dir: Path, resolved: Resolved, world: World, telemetry: Telem
         shuffle=config.data.shuffle,
         isolate_documents=config.data.isolate_documents,
     )
-    make_optimizers = functools.partial(Optimizers, decoder, config.optim, device=world.device)
+    parallel = parallelise(loss, decoder, config.parallel, world, kind)
+    make_optimizers = functools.partial(Optimizers, decoder, config.optim, device=world.device, owned=parallel.owned)
     setup = Setup(
         run_dir=run_dir,
         resolved=resolved,
@@ -87,7 +89,7 @@ def build_text(run_dir: Path, resolved: Resolved, world: World, telemetry: Telem
         recipe=kind,
         decoder=decoder,
         loss=loss,
-        module=replicate(loss, world),
+        parallel=parallel,
         make_optimizers=make_optimizers,
         optimizers=make_optimizers(),
         weights=parts.weights,
@@ -96,10 +98,18 @@ def build_text(run_dir: Path, resolved: Resolved, world: World, telemetry: Telem
         choose_attention=parts.choose_attention,
         adapter=adapter_of(config),
         reset_weights=parts.reset_weights,
-        compiles=isinstance(decoder, Decoder),
+        why_not_compiled=_why_not_compiled(decoder, parallel),
     )
     setup.take_attention(compiled=config.train.compile == "on")
     return setup
+
+
+def _why_not_compiled(decoder: Any, parallel: Parallel) -> str | None:
+    if not isinstance(decoder, Decoder):
+        return NOT_COMPILED
+    return (
+        "layers whose weights are cut are gathered by hooks, which torch.compile breaks at" if parallel.cuts_weights else None
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,8 +263,8 @@ def progress_to(telemetry: Telemetry) -> Callable[[Progress], None]:
 
 def same_on_all(world: World, content_hash: str) -> None:
     """ConfigError when the processes do not see the same data."""
-    hashes = set(world.gather(content_hash))
-    if len(hashes) > 1:
-        raise ConfigError(
-            [Problem(where="data", key="data.sources", message=f"the processes see {len(hashes)} different corpora")]
-        )
+    hashes = world.gather(content_hash)
+    if len(set(hashes)) > 1:
+        message = f"the processes see different data: {who_has_which(hashes)}"
+        hint = "give every process the same files; a cache of its own on each may be stale"
+        raise ConfigError([Problem(where="data", key="data.sources", message=message, hint=hint)])
