@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 import torch
-from support.grid import Case, train
+from support.grid import Case, make_base, train
 
 from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.parallel import init_world
@@ -17,8 +17,11 @@ from tuitrain.trainer.parallel import init_world
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    cases = json.loads((folder / "cases.json").read_text())
+    for raw in cases:
+        make_base(Case(**{key: value for key, value in raw.items() if key not in ("store", "save_at", "load_at")}))
     world = init_world("cpu")
-    for index, raw in enumerate(json.loads((folder / "cases.json").read_text())):
+    for index, raw in enumerate(cases):
         where, save_at, load_at = (
             raw.pop(name, default) for name, default in (("store", None), ("save_at", None), ("load_at", 0))
         )

@@ -25,6 +25,8 @@ TWO = [
     *stages(optimizer="muon"),
     *stages(model="llama", packed=True),
     *stages(model="lora"),
+    *stages(model="qlora")[1:],
+    Case(model="qlora-tied", zero=3, recompute="full"),
     Case(zero=3, reshard=False, recompute="full"),
     Case(zero=3, recompute="full", packed=True),
     Case(zero=2, offload=True),

@@ -28,11 +28,13 @@ from tuitrain.runs.store import Run
 
 START_S = 1_760_000_000.0
 """2025-10-09 08:53:20 UTC."""
+HOST = "box"
+"""What the events say of the machine; whether a process is alive is told by status.json and the real one."""
 VOCABULARY = 4096
 TOKENS_PER_STEP = 8192
 Story = Literal[
     "live", "resumed", "finished", "failed", "killed", "paused", "loading", "gone", "hostile", "fresh",
-    "tuned", "preference", "blocked",
+    "tuned", "preference", "blocked", "ranks",
 ]  # fmt: skip
 STAGES: dict[str, str] = {"tuned": "sft", "preference": "dpo", "blocked": "sft"}
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred[/] [bold]bold[/bold] \x9b2J \u202egnp.exe 漢字かな [@click=app.quit]x[/] \x1b[?1049l\x07"
@@ -92,6 +94,7 @@ class Script:
     guard_at: tuple[int, ...] = ()
     hostile: bool = False
     stage: str = "pretrain"
+    world_size: int = 1
 
 
 PHASES = (("data", "tokenising 412 files", 4), ("model", "", 1), ("probe", "micro-batch 8", 6), ("compile", "", 9))
@@ -106,9 +109,9 @@ def write_attempt(writer: EventWriter, clock: Clock, script: Script) -> None:
     writer.emit(
         "run_start", step=script.first - 1, attempt=script.attempt, resumed_from_step=script.first - 1,
         total_steps=script.total, tokens_per_step=TOKENS_PER_STEP, total_tokens=script.total * TOKENS_PER_STEP,
-        world_size=1, device="cpu (fake)", precision="bf16-mixed", precision_reason="native bf16", attention="sdpa", pid=1,
-        attention_reason="", parameters=11_200_000, flop_per_token=7.4e7, flop_convention="dense", peak_flop_per_s=2.9e12,
-        host=socket.gethostname(), start_time_s=START_S, micro_batch=8, grad_accum=2, seq_len=512,
+        world_size=script.world_size, device="cpu (fake)", precision="bf16-mixed", precision_reason="native bf16", pid=1,
+        attention="sdpa", attention_reason="", parameters=11_200_000, flop_per_token=7.4e7, flop_convention="dense",
+        peak_flop_per_s=2.9e12, host=HOST, start_time_s=START_S, micro_batch=8, grad_accum=2, seq_len=512,
     )  # fmt: skip
     unplanned = {"loss": None, "bits_per_byte": None, "loss_curve": []}  # no law tells what fine-tuning comes to
     writer.emit("plan", step=script.first - 1, **plan_event(script.total) | (unplanned if script.stage != "pretrain" else {}))
@@ -200,7 +203,37 @@ def _evaluate(writer: EventWriter, clock: Clock, script: Script, step: int) -> N
     writer.emit("phase", step=step, name="train", detail="", done_frac=None)
 
 
-ALIVE = ("live", "resumed", "paused", "loading", "hostile", "preference")
+ALIVE = ("live", "resumed", "paused", "loading", "hostile", "preference", "ranks")
+RANKS, SLOW_RANK, FULL_RANK = 4, 2, 3
+"""Of the story `ranks`: how many there are, which of them comes late to every collective, which needs the most memory."""
+
+
+def write_ranks(events_dir: Path, clock: Clock, *, steps: tuple[int, ...], step_s: float = 0.66) -> None:
+    """What four processes tell of themselves and of the collectives of some steps."""
+    for rank in range(RANKS):
+        path = events_dir / f"rank{rank:05d}.jsonl"
+        with clocked_writer(path, clock, rank=rank) as writer:
+            if rank:
+                start = {"world_size": RANKS, "device": "cpu (fake)", "host": HOST, "attempt": 1}
+                writer.emit("run_start", step=0, resumed_from_step=0, pid=1 + rank, **start)
+    for number, step in enumerate(steps):
+        begin_ns = clock()
+        for rank in range(RANKS):
+            late_s = 0.08 if rank == SLOW_RANK else 0.001 * rank
+            # Two collectives: each begins 0.2 s after the one before has run, which is when the slow rank has come.
+            calls = [[0, 2 * number + index, int(1e9 * (0.2 + late_s + index * 0.28))] for index in range(2)]
+            with clocked_writer(events_dir / f"rank{rank:05d}.jsonl", clock, rank=rank) as writer:
+                writer.emit(
+                    "collectives", step=step, begin_ns=begin_ns, steps=[[step, 0, int(1e9 * step_s)]], whole=True,
+                    arrivals=calls, payload_bytes=1 << 20, groups=[{"name": "0", "ranks": list(range(RANKS))}],
+                )  # fmt: skip
+                share = 0.1 if rank == SLOW_RANK else 0.3 + 0.01 * rank
+                writer.emit("communication", step=step + 1, step_s=step_s, communicating_s=share * step_s, operations=2)
+                if rank:
+                    peak = 1.44e9 if rank == FULL_RANK else 1.2e9 + 1e7 * rank
+                    fields = {"memory_bytes": 0.9 * peak, "peak_bytes": peak, "step_s": step_s, "data_s": 0.01}
+                    writer.emit("step", step=step + 1, **fields)
+        clock.pass_s(step_s)
 
 
 def make_run(root: Path, story: Story = "live", *, name: str = "", total: int = 1200, created: int = 0) -> tuple[Run, float]:
@@ -245,16 +278,24 @@ def _tell(run: Run, clock: Clock, story: Story, total: int) -> str:
         return "running"
     with clocked_writer(rank0, clock) as writer:
         nan_at = (part // 2,) if story in ("failed", "hostile") else ()
-        stage = STAGES.get(story, "pretrain")
+        stage, hostile = STAGES.get(story, "pretrain"), story == "hostile"
+        size = RANKS if story == "ranks" else 1
         write_attempt(
-            writer, clock, Script(total=total, last=last, nan_at=nan_at, hostile=story == "hostile", stage=stage, **every)
+            writer,
+            clock,
+            Script(total=total, last=last, nan_at=nan_at, hostile=hostile, stage=stage, world_size=size, **every),
         )
         if story == "live":
             writer.emit("warning", step=last, message="throughput fell by 22 % for 30 s", hint="another process uses the CPU")
         if story == "hostile":
             writer.emit("warning", step=last, message=HOSTILE, hint=HOSTILE)
             writer.emit("phase", step=last, name="train", detail=HOSTILE, done_frac=None)
-        return _end(writer, story, last)
+        state = _end(writer, story, last)
+    if story == "ranks":
+        write_ranks(run.events_dir, clock, steps=tuple(range(last - 5, last)))
+        (run.path / "logs").mkdir()
+        (run.path / "logs" / "rank00001.log").write_text("rank 1 was here\n")
+    return state
 
 
 def _block(writer: EventWriter, clock: Clock) -> str:

@@ -39,7 +39,7 @@ class Case:
     """One thing trained, in one layout."""
 
     model: str = "native"
-    """native | tied | llama | gpt2 | lora | dpo"""
+    """native | tied | llama | gpt2 | lora | qlora | qlora-tied"""
     optimizer: str = "adamw"
     zero: int = 0
     reshard: bool = True
@@ -71,6 +71,18 @@ class Case:
         return ParallelSection(zero=self.zero, reshard=self.reshard, offload=self.offload, shard_group=self.shard_group)
 
 
+BASES = {"lora": "llama", "qlora": "llama", "qlora-tied": "qwen3"}
+"""What an adapter is trained beside."""
+
+
+def make_base(case: Case) -> None:
+    """The folder a quantised base is loaded from; before a process group, in which transformers saves on rank 0 alone."""
+    if case.model.startswith("qlora"):
+        from support.tuning import base_folder
+
+        base_folder(BASES[case.model])
+
+
 def build(case: Case, world: World) -> tuple[Parallel, Any, Optimizers]:
     """(spread module, model, optimizer), every weight away from zero."""
     model: Any
@@ -80,16 +92,21 @@ def build(case: Case, world: World) -> tuple[Parallel, Any, Optimizers]:
         _stir(model)
         model.recompute = case.recompute
     else:
-        from support.tuning import tiny_lm
+        from support.tuning import base_folder, tiny_lm
 
         from tuitrain.model.adapters import add_adapter
-        from tuitrain.model.pretrained import Pretrained
+        from tuitrain.model.pretrained import LoadOptions, Pretrained, load_base
 
         torch.manual_seed(5)
-        lm = tiny_lm("llama" if case.model == "lora" else case.model)
+        if case.model.startswith("qlora"):
+            options = LoadOptions(dtype=torch.float32, quant="nf4", quant_embedding=True)
+            lm = load_base(base_folder(BASES[case.model]), options, CPU)
+        else:
+            lm = tiny_lm(BASES.get(case.model, case.model))
         adapted = None
-        if case.model == "lora":
-            adapted = add_adapter(lm, MethodSection(kind="lora", rank=4, alpha=8.0), Path("base"))
+        if case.model in BASES:
+            base = base_folder(BASES[case.model]) if case.model.startswith("qlora") else Path("base")
+            adapted = add_adapter(lm, MethodSection(kind="lora", rank=4, alpha=8.0), base)
         model = Pretrained(lm, compute_dtype=torch.float32, adapted=adapted)
         if adapted is not None:
             _stir(model)
@@ -162,7 +179,7 @@ def weights_of(case: Case, model: Any) -> Weights:
     """What a checkpoint of the case holds."""
     if case.model in ("native", "tied"):
         return NativeWeights(decoder=model, eos_id=None, save_tokenizer=lambda _: None)
-    if case.model == "lora":
+    if "lora" in case.model:
         return AdapterWeights(model=model, base={"weights_sha256": "", "path": "base"}, save_tokenizer=lambda _: None)
     return PretrainedWeights(model=model, save_tokenizer=lambda _: None)
 

@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> int:
-    """Check Python, torch, device, driver, bf16, compiler, flash-attn, bitsandbytes, disk, memory and extras. Exit 4 when
-    one fails."""
+    """Check Python, torch, device, driver, bf16, compiler, flash-attn, bitsandbytes, disk, memory, shared memory, NCCL and
+    extras. Exit 4 when one fails."""
     from dataclasses import asdict
 
     from tuitrain.cli.output import show, show_json

@@ -78,6 +78,27 @@ def show_run(run: RunName, as_json: AsJson = False) -> int:
     return 0
 
 
+@group.command("log")
+def show_log(
+    run: RunName,
+    rank: Annotated[int, typer.Option("--rank", min=0, help="Whose: rank 0 shares train.log with torchrun.")] = 0,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many, from the end.")] = 200,
+) -> int:
+    """What a process of the run printed."""
+    from tuitrain.cli.context import find
+    from tuitrain.cli.output import show
+    from tuitrain.errors import UsageError
+
+    found = find(run)
+    logs = found.rank_logs()
+    if rank not in logs:
+        there = f"there are logs of rank {', '.join(map(str, sorted(logs)))}" if logs else "nothing was started yet"
+        raise UsageError(f"{found.run_id} has no log of rank {rank}", there)
+    for line in logs[rank].read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
+        show(line)
+    return 0
+
+
 @group.command("watch")
 def watch(
     run: Annotated[str, typer.Argument(metavar="[RUN]", help="Run id, a unique part of it, or `latest`.")] = "latest",
@@ -111,12 +132,21 @@ def pause(run: RunName) -> int:
 
 
 @group.command("resume")
-def resume_run(run: RunName) -> int:
-    """Go on: a paused run at once, an ended or dead one from its newest whole checkpoint."""
+def resume_run(
+    run: RunName,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Another layout, for example parallel.zero=3.", show_default=False),
+    ] = None,
+    nproc: Annotated[int | None, typer.Option(help="Another number of processes (run.nproc).")] = None,
+) -> int:
+    """Go on: a paused run at once, an ended or dead one from its newest whole checkpoint; in another layout if asked for."""
     from tuitrain.cli.context import find
     from tuitrain.cli.diagnostics import say
+    from tuitrain.config.resolved import load_resolved
     from tuitrain.errors import UsageError
     from tuitrain.runs.launch import resume
+    from tuitrain.runs.relayout import relayout
 
     found = find(run)
     alive = found.liveness()
@@ -127,6 +157,9 @@ def resume_run(run: RunName) -> int:
         raise UsageError(f"{found.run_id} is running", f"`tuitrain runs watch {found.run_id}` shows it")
     if found.fold().state == "finished":
         raise UsageError(f"{found.run_id} is finished", "start a new run with a larger train.steps")
+    layout = [*(overrides or []), *([] if nproc is None else [f"run.nproc={nproc}"])]
+    if layout:
+        relayout(load_resolved(found.path), layout).save(found.path)
     resume(found)
     say(f"resumed {found.run_id}; `tuitrain runs watch {found.run_id}` shows it")
     return 0
@@ -195,9 +228,11 @@ def _ask(name: str, command: Any, *, wait_s: float = 60.0) -> int:
 
 
 def _summary(run: Any) -> dict[str, Any]:
+    from tuitrain.cli.rank_facts import planned_peak_bytes, rank_facts, skew_facts
+
     state = run.fold()
     alive = run.liveness()
-    best = state.best_eval
+    best, fullest = state.best_eval, state.fullest
     return {
         "run_id": run.run_id,
         "state": state.state,
@@ -211,6 +246,10 @@ def _summary(run: Any) -> dict[str, Any]:
         "best_eval_loss": best[1] if best else None,
         "tokens_per_s": state.steps.last("tokens_per_s"),
         "peak_bytes": state.steps.last("peak_bytes"),
+        "planned_peak_bytes": planned_peak_bytes(state),
+        "fullest_rank": fullest.rank if fullest is not None else None,
+        "ranks": rank_facts(state),
+        "skew": skew_facts(state),
         "attempts": state.attempts,
         "checkpoints": run.checkpoint_steps(),
         "warnings": len(state.notes),

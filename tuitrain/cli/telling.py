@@ -62,6 +62,15 @@ def _warning(event: Event, data: dict[str, Any]) -> str:
     return f"warning: {data.get('message')}{hint}"
 
 
+def _attempt_end(event: Event, data: dict[str, Any]) -> str:
+    then = {
+        "restart": f"starting again from the last good checkpoint, {data.get('restarts_left')} restarts left",
+        "shrink": f"starting again with micro-batch {data.get('micro_batch')}",
+    }.get(str(data.get("action")), "that is the end")
+    stacks = f"; stacks in {data['stacks']}/" if data.get("stacks") else ""
+    return f"attempt {data.get('attempt')} died: {data.get('reason')} (log: {data.get('log')}{stacks}); {then}"
+
+
 _TELLERS: dict[str, Callable[[Event, dict[str, Any]], str | None]] = {
     "phase": _phase,
     "run_start": _run_start,
@@ -72,5 +81,6 @@ _TELLERS: dict[str, Callable[[Event, dict[str, Any]], str | None]] = {
     "warning": _warning,
     "control_ack": lambda event, data: f"step {event.step}: {data.get('command')}: {data.get('detail')}",
     "length": lambda event, data: f"step {event.step}: it will take {data.get('total_steps')} steps: {data.get('reason')}",
+    "attempt_end": _attempt_end,
     "run_end": lambda event, data: f"step {event.step}: {data.get('state')}: {data.get('reason')}",
 }

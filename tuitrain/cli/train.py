@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from tuitrain.config.resolved import Resolved
     from tuitrain.runs.planning import RunPlan
+    from tuitrain.runs.store import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +39,12 @@ def train(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Start and return at once; `tuitrain runs watch` shows it.")
     ] = False,
+    prepare: Annotated[
+        bool,
+        typer.Option(
+            "--prepare", help="Make the run's folder, print it and the torchrun command that trains it; start nothing."
+        ),
+    ] = False,
     gpu: Annotated[
         str | None, typer.Option(help="With --dry-run: plan for this hardware preset instead of the machine at hand.")
     ] = None,
@@ -51,8 +61,10 @@ def train(
     from tuitrain.errors import UsageError
     from tuitrain.runs.home import presets_dir
     from tuitrain.runs.launch import launch
+    from tuitrain.runs.launch import prepare as prepare_folder
     from tuitrain.runs.machine import this_machine
     from tuitrain.runs.planning import plan_for_run
+    from tuitrain.runs.preflight import preflight, refuse
     from tuitrain_planners import find_hardware
 
     wanted = list(overrides or [])
@@ -60,20 +72,27 @@ def train(
         wanted, config = [str(config), *wanted], None
     if nproc is not None:
         wanted.append(f"run.nproc={nproc}")
+    if prepare and (dry_run or detach):
+        raise UsageError(f"--prepare and {'--dry-run' if dry_run else '--detach'} exclude each other", "give one of them")
     if gpu is not None and not dry_run:
         raise UsageError("--gpu plans for another machine, and a run starts on this one", "add --dry-run, or leave --gpu out")
     asked = load_config(config, [*wanted, *(["run.device=cuda"] if gpu else [])])
     resolved = resolve(asked, this_machine(), say, plan_only=dry_run)
+    if not dry_run:  # before planning, which may measure this machine for a minute first
+        refuse(preflight(resolved.config, this_machine(), by_hand=prepare))
     hardware = None if gpu is None else find_hardware(presets_dir() / "hardware", gpu)
     plan = plan_for_run(resolved, hardware=hardware)
-    command = " ".join(["tuitrain train", *([str(config)] if config else []), *wanted])
+    asked_with = " ".join(["tuitrain train", *([str(config)] if config else []), *wanted])
     if dry_run:
-        return _show_dry_run(resolved, plan, as_json=as_json)
+        return _show_dry_run(resolved, plan, here=gpu is None, as_json=as_json)
 
     from tuitrain.cli.context import store
     from tuitrain.cli.output import show, show_json
 
-    run = launch(asked, store(), plan=plan.to_dict(), command=command)
+    if prepare:
+        run = prepare_folder(asked, store(), plan=plan.to_dict(), command=asked_with, say=say, by_hand=True)
+        return _show_prepared(run, as_json=as_json)
+    run = launch(asked, store(), plan=plan.to_dict(), command=asked_with, say=say)
     if as_json:
         show_json({"run_id": run.run_id, "path": str(run.path)})
     else:
@@ -85,18 +104,26 @@ def train(
     return watch_plain(run, as_json=as_json)
 
 
-def _show_dry_run(resolved: Resolved, plan: RunPlan, *, as_json: bool) -> int:
+def _show_dry_run(resolved: Resolved, plan: RunPlan, *, here: bool, as_json: bool) -> int:
+    """`here`: for this machine, whose troubles are then told too."""
     from tuitrain.cli.output import show, show_json, show_table
+    from tuitrain.runs.machine import this_machine
+    from tuitrain.runs.nccl import known_way
+    from tuitrain.runs.preflight import preflight
     from tuitrain.runs.torchrun import torchrun_command
 
-    nproc = resolved.config.run.processes
-    command = torchrun_command(Path("RUN_DIR"), nproc=nproc)
+    config = resolved.config
+    command = torchrun_command(Path("RUN_DIR"), nproc=config.run.processes)
+    way = known_way(config, this_machine()) if here else None
+    environment = _environment(way.environment if way else {})
+    troubles = preflight(config, this_machine()) if here else []
     if as_json:
-        show_json({**resolved.to_dict(), "plan": plan.to_dict(), "command": command})
+        found = {"command": command, "environment": environment, "preflight": [each.to_dict() for each in troubles]}
+        show_json({**resolved.to_dict(), "plan": plan.to_dict(), **found})
         return 0
     show("configuration (* = derived)")
     rows = []
-    for section_name, section in resolved.config.model_dump(mode="json").items():
+    for section_name, section in config.model_dump(mode="json").items():
         for key, value in section.items():
             reason = resolved.reason(f"{section_name}.{key}")
             text = "(settled by data and probe)" if value in ("auto", None) and not reason else _short(value)
@@ -106,9 +133,45 @@ def _show_dry_run(resolved: Resolved, plan: RunPlan, *, as_json: bool) -> int:
     show_table(["key", "value", "why"], rows)
     show()
     show(plan.to_text())
+    if troubles:
+        show("before the start")
+        for trouble in troubles:
+            show(f"  {trouble}")
+        show()
     show("command")
-    show("  " + " ".join(command))
+    show("  " + _pasteable(command, environment))
     return 0
+
+
+def _show_prepared(run: Run, *, as_json: bool) -> int:
+    """What starts it, and where it lies."""
+    from tuitrain.cli.output import show, show_json
+    from tuitrain.runs.nccl import way_of
+    from tuitrain.runs.torchrun import torchrun_command
+
+    command = torchrun_command(run.path, nproc=int(run.resolved()["config"]["run"]["nproc"]))
+    environment = _environment(way_of(run.path))
+    if as_json:
+        show_json({"run_id": run.run_id, "path": str(run.path), "command": command, "environment": environment})
+    else:
+        show(str(run.path))
+        show(_pasteable(command, environment))
+    return 0
+
+
+def _environment(way: Mapping[str, str]) -> dict[str, str]:
+    """What a trainer's environment has beyond this one."""
+    from tuitrain.runs.launch_environment import child_environment
+    from tuitrain.runs.torchrun import trainer_environment
+
+    env = trainer_environment({**way, **child_environment()}, attempt=1)
+    env.pop("TUITRAIN_ATTEMPT")  # counted by who starts a run again; the first needs none
+    return {name: value for name, value in sorted(env.items()) if os.environ.get(name) != value}
+
+
+def _pasteable(command: list[str], environment: Mapping[str, str]) -> str:
+    """One line for a shell."""
+    return shlex.join(["env", *(f"{name}={value}" for name, value in environment.items()), *command])
 
 
 def _short(value: object) -> str:

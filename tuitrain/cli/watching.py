@@ -7,13 +7,23 @@ import time
 from tuitrain.cli.diagnostics import say
 from tuitrain.cli.output import show, show_json_line
 from tuitrain.cli.telling import line_of
-from tuitrain.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_RUN_FAILED
+from tuitrain.errors import (
+    EXIT_DOES_NOT_FIT,
+    EXIT_ENVIRONMENT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_RUN_FAILED,
+    EXIT_USAGE,
+)
 from tuitrain.events import Event, RunReader, RunState, fold
+from tuitrain.events.ranks import NOTABLE_STEPS
 from tuitrain.runs.store import Run
 
 POLL_S = 0.1
 STEP_LINE_EVERY_S = 1.0
 GONE_GRACE_S = 3.0
+NOBODY = -1
+"""No rank stands out."""
 
 
 def watch_plain(run: Run, *, as_json: bool = False) -> int:
@@ -34,18 +44,26 @@ def watch_plain(run: Run, *, as_json: bool = False) -> int:
     if not as_json:
         show()
         show(summary(state))
-    return EXIT_OK if state.state in ("finished", "stopped") else EXIT_RUN_FAILED
+    return EXIT_OK if state.state in ("finished", "stopped") else _exit_code(state)
+
+
+def _exit_code(state: RunState) -> int:
+    """Of a run that failed: what it said, where the code has a meaning of its own."""
+    code = state.end.data.get("exit_code") if state.end is not None else None
+    return code if code in (EXIT_USAGE, EXIT_DOES_NOT_FIT, EXIT_ENVIRONMENT) else EXIT_RUN_FAILED
 
 
 def _follow(run: Run, state: RunState, *, as_json: bool) -> bool:
     """Fold and tell events until the run has ended (True), or its processes are gone without a word (False)."""
     reader, gone_since_s = RunReader(run.events_dir), None
-    told_s = 0.0
+    told_s, told_rank = 0.0, NOBODY
     while True:
         events = reader.read()
         for event in events:
             fold([event], state)
             told_s = _tell(event, state, told_s, as_json=as_json)
+            if event.kind == "collectives" and not as_json:
+                told_rank = _tell_slowest(state, told_rank)
         alive = run.liveness().alive
         if state.ended and not alive:
             return True
@@ -53,6 +71,18 @@ def _follow(run: Run, state: RunState, *, as_json: bool) -> bool:
         if gone_since_s is not None and time.monotonic() - gone_since_s > GONE_GRACE_S:
             return False
         time.sleep(POLL_S)
+
+
+def _tell_slowest(state: RunState, told_rank: int) -> int:
+    """Say which rank the others wait for, when it is another one than was said last; returns the one said last."""
+    from tuitrain.tui.render.ranks import skew_words
+
+    skew = state.skew
+    now = skew.slowest if skew is not None and skew.notable else NOBODY
+    if now != told_rank and skew is not None and skew.steps >= NOTABLE_STEPS:
+        show(f"step {state.step}: {skew_words(state, skew)}")
+        return now
+    return told_rank
 
 
 def _tell(event: Event, state: RunState, told_s: float, *, as_json: bool) -> float:

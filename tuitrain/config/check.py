@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tuitrain.config.check_parallel import Finding, impossible_parallel, nearest_divisor
 from tuitrain.config.schema import Config
-
-Finding = tuple[str, str, str]
-"""(dotted key, what is wrong with values, what to do)"""
 
 
 def impossible(config: Config) -> Iterator[Finding]:
@@ -16,7 +14,7 @@ def impossible(config: Config) -> Iterator[Finding]:
     yield from _model(config)
     yield from _data(config)
     yield from _length(config)
-    yield from _batch(config)
+    yield from impossible_parallel(config)
     yield from _schedule(config)
 
 
@@ -63,14 +61,14 @@ def _model(config: Config) -> Iterator[Finding]:
         missing = [name for name in sizes if name not in given]
         yield f"model.{given[0]}", f"given without {', '.join(missing)}", "give all three, or model.depth alone"
     if model.hidden_size and model.num_heads and model.head_dim is None and model.hidden_size % model.num_heads:
-        near = _nearest_divisor(model.hidden_size, model.num_heads)
+        near = nearest_divisor(model.hidden_size, model.num_heads)
         yield (
             "model.num_heads",
             f"{model.num_heads} heads do not divide hidden_size {model.hidden_size}",
             f"nearest that does: {near}",
         )
     if model.num_heads and model.num_kv_heads and model.num_heads % model.num_kv_heads:
-        near = _nearest_divisor(model.num_heads, model.num_kv_heads)
+        near = nearest_divisor(model.num_heads, model.num_kv_heads)
         message = f"{model.num_kv_heads} key/value heads do not divide {model.num_heads} query heads"
         yield "model.num_kv_heads", message, f"nearest that does: {near}"
     if model.head_dim and model.head_dim % 2:
@@ -102,46 +100,11 @@ def _data(config: Config) -> Iterator[Finding]:
         )
 
 
-SHORTEST_AUTO_SEQ_LEN = 64
-
-
 def _length(config: Config) -> Iterator[Finding]:
     train = config.train
     given = [name for name in ("tokens", "steps", "epochs", "minutes") if getattr(train, name) is not None]
     if len(given) > 1:
         yield f"train.{given[1]}", f"the length is given {len(given)} times: {', '.join(given)}", "keep one"
-
-
-def _batch(config: Config) -> Iterator[Finding]:
-    train, nproc = config.train, config.run.processes
-    if train.batch_tokens == "auto":
-        return
-    if train.seq_len == "auto":
-        unit = SHORTEST_AUTO_SEQ_LEN * nproc * (train.micro_batch if train.micro_batch != "auto" else 1)
-        if train.batch_tokens % unit:
-            message = f"{train.batch_tokens} tokens are no multiple of {unit}, the least that train.seq_len = 'auto' can divide"
-            yield "train.batch_tokens", message, "give train.seq_len too"
-        return
-    sequences, rest = divmod(train.batch_tokens, train.seq_len)
-    if rest:
-        low, high = max(1, sequences) * train.seq_len, (sequences + 1) * train.seq_len
-        message = f"{train.batch_tokens} tokens are no whole number of sequences of {train.seq_len}"
-        yield "train.batch_tokens", message, f"nearest: {low} or {high}"
-        return
-    if sequences % nproc:
-        near = max(nproc, round(sequences / nproc) * nproc)
-        message = f"{sequences} sequences per step do not divide among {nproc} processes"
-        yield (
-            "train.batch_tokens",
-            message,
-            f"nearest: {near * train.seq_len} tokens, or run.nproc={_nearest_divisor(sequences, nproc)}",
-        )
-        return
-    per_process = sequences // nproc
-    if train.micro_batch != "auto" and per_process % train.micro_batch:
-        near = _nearest_divisor(per_process, train.micro_batch)
-        message = f"micro-batches of {train.micro_batch} do not divide the {per_process} sequences of each process"
-        yield "train.micro_batch", message, f"nearest that does: {near}"
 
 
 def _schedule(config: Config) -> Iterator[Finding]:
@@ -153,8 +116,3 @@ def _schedule(config: Config) -> Iterator[Finding]:
             yield f"optim.{key}", f"only muon has a learning rate of its own for {what}", "set optim.lr, or optim.kind = 'muon'"
     if config.eval.patience is not None and config.eval.every_steps == 0:
         yield "eval.patience", "early stopping needs evaluations, and eval.every_steps is 0", "set eval.every_steps"
-
-
-def _nearest_divisor(number: int, wanted: int) -> int:
-    divisors = [each for each in range(1, number + 1) if number % each == 0]
-    return min(divisors, key=lambda each: (abs(each - wanted), each))

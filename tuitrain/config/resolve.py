@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tuitrain.config.check_parallel import indivisible
 from tuitrain.config.resolve_tuning import base_shape, resolve_tuning
 from tuitrain.config.resolved import Resolved
 from tuitrain.config.schema import Config
-from tuitrain.errors import UsageError
+from tuitrain.errors import ConfigError, Problem, UsageError
 from tuitrain.runs.home import presets_dir
 from tuitrain.runs.machine import Machine
 from tuitrain_planners import ModelShape, by_depth, count_parameters, find_shape, native_gap
@@ -33,12 +34,15 @@ def resolve(
     """Everything that can be known before data and probe. Nothing given explicitly is changed. `say` hears what takes long;
     `plan_only`: nothing is started, so nothing need be downloaded."""
     resolved = Resolved(config=config)
-    for rule in (_device, _nproc, _threads, _precision):
+    for rule in (_device, _nproc, _lone, _threads, _precision):
         resolved = rule(resolved, machine)
     if config.model.base is not None:
-        return resolve_tuning(resolved, machine, say, plan_only=plan_only)
+        resolved = resolve_tuning(resolved, machine, say, plan_only=plan_only)
+        _check_division(resolved)
+        return resolved
     for rule in (_optimizer, _vocabulary, _model, _seq_len, _batch, _rates, _prompts):
         resolved = rule(resolved, machine)
+    _check_division(resolved)
     return resolved
 
 
@@ -53,9 +57,36 @@ def _device(resolved: Resolved, machine: Machine) -> Resolved:
 def _nproc(resolved: Resolved, machine: Machine) -> Resolved:
     if resolved.config.run.nproc != "auto":
         return resolved
-    if resolved.config.run.device == "cuda" and machine.gpus:
-        return resolved.with_value("run.nproc", len(machine.gpus), "one process per visible device")
-    return resolved.with_value("run.nproc", 1, "on the CPU one process already uses every core")
+    if resolved.config.run.device == "cuda":
+        if not machine.gpus:
+            message = f"counts the visible devices, and none is seen: {machine.gpu_reason}"
+            problem = Problem(where="run.nproc=auto", key="run.nproc", message=message, hint="run.nproc = N, one per device")
+            raise ConfigError([problem])
+        count = len(machine.gpus)
+        resolved = resolved.with_value("run.nproc", count, f"one process per visible device: {count} x {machine.gpus[0].name}")
+    else:
+        resolved = resolved.with_value("run.nproc", 1, "on the CPU one process already uses every core")
+    _check_division(resolved)
+    return resolved
+
+
+def _check_division(resolved: Resolved) -> None:
+    """ConfigError for what the number of processes does not divide, now that what was open has become a number."""
+    reason = resolved.reason("run.nproc")
+    where = f"run.nproc={resolved.config.run.processes}" + (f" ({reason})" if reason else "")
+    problems = [
+        Problem(where=where, key=key, message=message, hint=hint) for key, message, hint in indivisible(resolved.config)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _lone(resolved: Resolved, machine: Machine) -> Resolved:
+    """One process has nobody to share with: said, so that nobody looks for the savings."""
+    zero = resolved.config.parallel.zero
+    if zero == 0 or resolved.config.run.processes > 1:
+        return resolved
+    return resolved.with_value("parallel.zero", zero, "as asked for; there is one process, so nothing is cut")
 
 
 def _threads(resolved: Resolved, machine: Machine) -> Resolved:
@@ -201,11 +232,13 @@ def _batch(resolved: Resolved, machine: Machine) -> Resolved:
     if train.batch_tokens != "auto":
         return resolved
     assert isinstance(train.seq_len, int), "_seq_len comes before"
+    if train.batch_sequences is not None:
+        return resolved.with_value("train.batch_tokens", train.batch_sequences * train.seq_len, "batch_sequences x seq_len")
     tokens = _training_tokens(resolved)
     # Optimal batch grows with the length of training: B ~ D^0.383 (Bergsma et al. 2025, arXiv:2505.13738), anchored at a
     # measured optimum of this trainer.
     best = BATCH_ANCHOR_TOKENS * (tokens / BATCH_ANCHOR_LENGTH) ** 0.383 if tokens else BATCH_ANCHOR_TOKENS
-    unit = train.seq_len * nproc
+    unit = train.seq_len * nproc * (train.micro_batch if train.micro_batch != "auto" else 1)
     sequences = max(1, 2 ** round(math.log2(best / unit)))
     reason = f"best measured batch for about {tokens:.2g} training tokens" if tokens else "best measured batch for short runs"
     return resolved.with_value("train.batch_tokens", sequences * unit, reason)

@@ -159,7 +159,8 @@ def _batch(resolved: Resolved, base: BaseModel) -> Resolved:
             count, reason = PACKS_PER_STEP, "small batches: each packed sequence holds several examples"
         else:
             count, reason = EXAMPLES_PER_STEP, "small batches: adapters lose by large ones (LoRA Without Regret)"
-        count = -(-count // nproc) * nproc
+        unit = nproc * (train.micro_batch if train.micro_batch != "auto" else 1)
+        count = -(-count // unit) * unit
         resolved = resolved.with_value("train.batch_sequences", count, reason)
     sequences = resolved.config.train.batch_sequences
     assert sequences is not None, "just filled in"

@@ -3,7 +3,8 @@
 Must not import torch, Textual or Typer.
 """
 
-from tuitrain.events.fold import RankState, RunState, fold
+from tuitrain.events.fold import RunState, fold
+from tuitrain.events.ranks import RankState, Skew, TracedStep, Traces
 from tuitrain.events.reader import EventReader, RunReader, read_events
 from tuitrain.events.schema import ENDED, KINDS, SUPERVISOR_RANK, VERSION, Event, decode_line, decode_number, encode_line
 from tuitrain.events.series import Columns
@@ -21,6 +22,9 @@ __all__ = [
     "RankState",
     "RunReader",
     "RunState",
+    "Skew",
+    "TracedStep",
+    "Traces",
     "decode_line",
     "decode_number",
     "encode_line",

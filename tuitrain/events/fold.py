@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuitrain.events.ranks import RankState, Skew, Traces, skew_of
 from tuitrain.events.schema import ENDED, Event, decode_number
 from tuitrain.events.series import Columns
 
@@ -29,18 +30,7 @@ EVAL_COLUMNS = (
 _STEP_NUMBERS = frozenset(STEP_COLUMNS) - {"step", "t_s"}
 _EVAL_NUMBERS = frozenset(EVAL_COLUMNS) - {"step", "t_s"}
 MAX_NOTES = 1000
-
-
-@dataclass(slots=True)
-class RankState:
-    """The newest facts of one process."""
-
-    rank: int
-    step: int = 0
-    t_ns: int = 0
-    step_s: float = float("nan")
-    data_s: float = float("nan")
-    memory_bytes: float = float("nan")
+MAX_RANKS = 1 << 16
 
 
 @dataclass(slots=True)
@@ -62,29 +52,44 @@ class RunState:
     """Steps that were trained and then given up, because the run resumed or rolled back to an earlier checkpoint."""
     samples: list[Event] = field(default_factory=list)
     checkpoints: list[Event] = field(default_factory=list)
+    attempt_ends: list[Event] = field(default_factory=list)
+    """Attempts that died, with what of; oldest first."""
     notes: list[Event] = field(default_factory=list)
     """Warnings, guard trips and acknowledgements, newest last, the oldest dropped past MAX_NOTES."""
     ranks: dict[int, RankState] = field(default_factory=dict)
+    """Every rank that ever wrote; those of the present attempt: `present_ranks`."""
+    traces: Traces = field(default_factory=Traces)
     first_t_ns: int = 0
     last_t_ns: int = 0
     version: int = 0
 
     @property
     def state(self) -> str:
-        """waiting | data | check | model | reference | train | ... | paused | finished | stopped | failed | killed."""
+        """waiting | restarting | data | model | reference | train | ... | paused | finished | stopped | failed | killed."""
         if (
             self.end is not None
             and (self.start is None or self.end.t_ns >= self.start.t_ns)
             and not self._began_after(self.end)
         ):
             return str(self.end.data.get("state", "failed"))
+        if self._restarting:
+            return "restarting"
         if self.phase is not None:
             return str(self.phase.data.get("name", "waiting"))
         return "waiting"
 
     def _began_after(self, end: Event) -> bool:
-        """A new attempt shows phases before its run_start: such a phase outdates the old ending."""
-        return self.phase is not None and self.phase.rank >= 0 and self.phase.t_ns > end.t_ns
+        """A new attempt shows phases before its run_start: such a phase outdates the old ending. So does a restart to come."""
+        begun = self.phase is not None and self.phase.rank >= 0 and self.phase.t_ns > end.t_ns
+        return begun or (self._restarting and self.attempt_ends[-1].t_ns > end.t_ns)
+
+    @property
+    def _restarting(self) -> bool:
+        """An attempt has died, and the next one has not been heard of."""
+        if not self.attempt_ends or self.attempt_ends[-1].data.get("action") == "end":
+            return False
+        t_ns = self.attempt_ends[-1].t_ns
+        return all(each is None or each.t_ns < t_ns for each in (self.phase, self.start))
 
     @property
     def ended(self) -> bool:
@@ -104,6 +109,44 @@ class RunState:
         newest = self.length if self.length and self.start and self.length.t_ns > self.start.t_ns else self.start
         value = newest.data.get("total_steps") if newest else None
         return int(value) if value else 0
+
+    @property
+    def present_ranks(self) -> list[RankState]:
+        """The processes of the newest attempt, by rank: one that has not written yet is there too, with nothing known of it."""
+        size = self.start.number("world_size") if self.start else float("nan")
+        if not 1 <= size <= MAX_RANKS:  # unknown, or no number of processes
+            return [self.ranks[rank] for rank in sorted(self.ranks)]
+        return [self.ranks.get(rank) or RankState(rank=rank) for rank in range(int(size))]
+
+    @property
+    def begin_ns(self) -> int:
+        """When the newest attempt began to train; 0 before."""
+        return self.start.t_ns if self.start else 0
+
+    @property
+    def skew(self) -> Skew | None:
+        """Who the others wait for, in this attempt; None while no step was traced, and where the ranks have no clock in
+        common."""
+        if len({rank.host for rank in self.present_ranks}) > 1:
+            return None
+        return skew_of([each for each in self.traces.done if each.t_ns >= self.begin_ns])
+
+    def trouble_of(self, rank: RankState) -> str:
+        """What its newest process died of, by its own word or the supervisor's; empty where it did not. Text of a log."""
+        if rank.error:
+            return rank.error
+        for event in reversed(self.attempt_ends):
+            if rank.start is not None and rank.start.t_ns > event.t_ns:
+                break
+            if rank.rank in (event.data.get("ended_rank"), *_listed(event.data.get("ended_ranks"))):
+                return str(event.data.get("reason") or event.data.get("cause") or "")
+        return ""
+
+    @property
+    def fullest(self) -> RankState | None:
+        """The rank whose peak is the largest; None while none has told."""
+        told = [rank for rank in self.present_ranks if np.isfinite(rank.peak_bytes)]
+        return max(told, key=lambda rank: rank.peak_bytes) if told else None
 
     @property
     def best_eval(self) -> tuple[int, float] | None:
@@ -135,11 +178,20 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
     return state
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _newer(new: Event, old: Event | None) -> bool:
     return old is None or (new.t_ns, new.seq) >= (old.t_ns, old.seq)
 
 
+def _rank(state: RunState, event: Event) -> RankState:
+    return state.ranks.setdefault(event.rank, RankState(rank=event.rank))
+
+
 def _run_start(state: RunState, event: Event) -> None:
+    _rank(state, event).began(event)
     if event.rank != 0 or not _newer(event, state.start):
         return
     state.start = event
@@ -171,11 +223,7 @@ def _phase(state: RunState, event: Event) -> None:
 
 
 def _step(state: RunState, event: Event) -> None:
-    rank = state.ranks.setdefault(event.rank, RankState(rank=event.rank))
-    if event.t_ns >= rank.t_ns:
-        rank.step, rank.t_ns = event.step, event.t_ns
-        rank.step_s, rank.data_s = event.number("step_s"), event.number("data_s")
-        rank.memory_bytes = event.number("memory_bytes")
+    _rank(state, event).stepped(event)
     if event.rank != 0:
         return
     if len(state.steps) and event.step <= state.steps.last("step"):  # a rollback, or a log whose run_start was lost
@@ -219,7 +267,23 @@ def _guard(state: RunState, event: Event) -> None:
         _abandon(state, decode_number(event.data.get("rollback_to_step")))
 
 
+def _attempt_end(state: RunState, event: Event) -> None:
+    state.attempt_ends.append(event)
+    state.attempt_ends.sort(key=lambda each: each.t_ns)
+    _note(state, event)
+
+
+def _collectives(state: RunState, event: Event) -> None:
+    state.traces.add(event)
+
+
+def _communication(state: RunState, event: Event) -> None:
+    _rank(state, event).communicated(event)
+
+
 def _run_end(state: RunState, event: Event) -> None:
+    if event.rank >= 0:
+        _rank(state, event).ended(event)
     # The trainer's own ending says more than the supervisor's; the supervisor speaks only when the trainer could not.
     if _newer(event, state.end):
         state.end = event
@@ -231,11 +295,14 @@ _HANDLERS = {
     "plan": _plan,
     "phase": _phase,
     "step": _step,
+    "collectives": _collectives,
+    "communication": _communication,
     "eval": _eval,
     "sample": _sample,
     "checkpoint": _checkpoint,
     "guard": _guard,
     "warning": _note,
     "control_ack": _note,
+    "attempt_end": _attempt_end,
     "run_end": _run_end,
 }

@@ -86,6 +86,22 @@ KINDS: Final[dict[str, dict[str, str]]] = {
         "power_w": "power the device draws now, as its driver says; absent where none tells",
         "epoch": "passes over the training data so far, fractional",
     },
+    "collectives": {
+        "begin_ns": "when this process began the first of these steps, its batch not yet fetched; nanoseconds since the epoch",
+        "steps": "the steps, as [[number, begin, end], ...], nanoseconds after begin_ns",
+        "groups": "process groups of the calls below, as [{name, ranks}, ...]",
+        "arrivals": "when this process called the collectives of these steps, oldest first: [[index into groups, the group's "
+        "own count of collectives, nanoseconds after begin_ns], ...]; at most 256",
+        "whole": "whether these are all calls of the steps; false where the earliest of a single step are missing",
+        "payload_bytes": "bytes handed to these calls, or got from them where that is more (what the wire carries depends on "
+        "the algorithm); null when the type of one is unknown",
+    },
+    "communication": {
+        "step_s": "wall time of this step, which ran under the profiler",
+        "communicating_s": "time of it in which at least one collective of this process ran, waiting for late ranks included, "
+        "hidden behind computing or not",
+        "operations": "how many ran",
+    },
     "eval": {
         "loss": "validation loss, nats per valid token, token-weighted over the whole set",
         "bits_per_byte": "validation bits per byte of the original bytes",
@@ -109,6 +125,7 @@ KINDS: Final[dict[str, dict[str, str]]] = {
         "path": "checkpoint folder, relative to the run",
         "bytes": "size on disk",
         "save_s": "wall time of the save",
+        "blocked_s": "of a save in the background: how long training stood still for the copy",
         "ok": "whether it is complete on disk",
         "reason": "schedule | best | stop | signal | control | final | pause",
         "error": "why the save failed; absent when it did not",
@@ -121,6 +138,20 @@ KINDS: Final[dict[str, dict[str, str]]] = {
         "limit": "the limit it broke",
         "batch_path": "file with the offending batch, decoded, relative to the run",
         "rollback_to_step": "step of the checkpoint restored; absent unless action is rollback",
+    },
+    "attempt_end": {
+        "attempt": "the attempt that ended without finishing or being stopped on request",
+        "cause": "killed | crashed | hung | out_of_memory | error | lost_peer | exit: what ended it",
+        "reason": "one line for people, the rank named",
+        "ended_rank": "rank the cause lies with; null where it cannot be told",
+        "ended_ranks": "all of them, where there are several",
+        "pid": "process id of that rank",
+        "exit_code": "its exit code, negative for a signal; null when unknown",
+        "action": "restart | shrink (restart with a smaller micro-batch) | end",
+        "restarts_left": "restarts the run still allows",
+        "log": "log of that rank, relative to the run",
+        "stacks": "folder with the stacks of all ranks, relative to the run; absent unless they were asked for",
+        "micro_batch": "micro-batch of the next attempt; absent unless action is shrink",
     },
     "warning": {"message": "what is wrong, with values", "hint": "what to do"},
     "control_ack": {

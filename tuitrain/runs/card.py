@@ -122,7 +122,7 @@ def _cost(run_dir: Path, state: RunState) -> list[list[str]]:
     machine = environment.get("machine", {})
     gpus = ", ".join(str(gpu.get("name")) for gpu in machine.get("gpus", []))
     rows.append(["machine", gpus or f"{machine.get('cpu', 'unknown')}, {machine.get('physical_cores', '?')} cores"])
-    rows.append(["peak memory", f"{float(state.steps.column('peak_bytes').max(initial=0)) / 2**30:.2f} GiB"])
+    rows += _memory(state, plan)
     if power:
         kwh = sum(power) / len(power) * seconds / 3.6e6
         rows.append(["energy measured", f"{kwh:.4f} kWh at {sum(power) / len(power):.0f} W, as the device's driver tells"])
@@ -143,6 +143,30 @@ def _cost(run_dir: Path, state: RunState) -> list[list[str]]:
         else "no price known for this machine"
     )
     rows.append(["money", price])
+    return rows
+
+
+def _memory(state: RunState, plan: dict[str, Any]) -> list[list[str]]:
+    """Peak memory of the process, or of the fullest and the emptiest of several, and the plan's; then the ranks' shares."""
+    ranks = state.present_ranks
+    peaks = {rank.rank: rank.peak_bytes for rank in ranks if math.isfinite(rank.peak_bytes)}
+    if len(ranks) < 2 or not peaks:
+        rows = [["peak memory", f"{float(state.steps.column('peak_bytes').max(initial=0)) / 2**30:.2f} GiB"]]
+    else:
+        fullest, emptiest = max(peaks, key=peaks.__getitem__), min(peaks, key=peaks.__getitem__)
+        rows = [
+            [
+                "peak memory of a process",
+                f"{peaks[fullest] / 2**30:.2f} GiB (rank {fullest}, the fullest of {len(ranks)}) to "
+                f"{peaks[emptiest] / 2**30:.2f} GiB (rank {emptiest})",
+            ]
+        ]
+    planned = (plan.get("run") or {}).get("peak_bytes")
+    if isinstance(planned, (int, float)):
+        rows.append(["peak memory planned", f"{planned / 2**30:.2f} GiB"])
+    shares = [share for rank in ranks if math.isfinite(share := rank.communicating_frac(state.begin_ns))]
+    if shares:
+        rows.append(["communicating", f"{min(shares):.0%} to {max(shares):.0%} of the step, by rank"])
     return rows
 
 

@@ -20,6 +20,8 @@ from typing import Any, Literal
 from tuitrain.runs.compiler import compiler
 from tuitrain.runs.home import home
 from tuitrain.runs.machine import Machine, this_machine
+from tuitrain.runs.nccl import remembered
+from tuitrain.runs.preflight import shared_memory_bytes, shared_memory_need
 
 Level = Literal["pass", "warn", "fail"]
 MIN_FREE_BYTES = 2 << 30
@@ -68,6 +70,8 @@ def examine() -> Iterator[Finding]:
         _bitsandbytes,
         _disk,
         lambda: _memory(machine),
+        lambda: _shared_memory(machine),
+        lambda: _nccl(machine),
         *[lambda name=name: _extra(name) for name in _EXTRAS],
     ]
     for check in checks:
@@ -220,6 +224,32 @@ def _memory(machine: Machine) -> Finding:
     if machine.available_bytes < MIN_MEMORY_BYTES:
         return Finding(check="memory", level="warn", message=message, fix="close other programs before training")
     return Finding(check="memory", level="pass", message=message)
+
+
+def _shared_memory(machine: Machine) -> Finding:
+    check, free, need = "shared memory", shared_memory_bytes(), shared_memory_need(len(machine.gpus))
+    if free is None:
+        return Finding(check=check, level="pass", message="no /dev/shm on this system, and only NCCL uses it")
+    message = f"{free / 2**30:.2f} GiB free in /dev/shm"
+    if len(machine.gpus) > 1 and free < need:
+        message += f"; NCCL may need {need / 2**30:.2f} GiB for {len(machine.gpus)} GPUs"
+        return Finding(check=check, level="warn", message=message, fix="docker run --shm-size=1g; remove stale /dev/shm/nccl-*")
+    return Finding(check=check, level="pass", message=message)
+
+
+def _nccl(machine: Machine) -> Finding:
+    count = len(machine.gpus)
+    if count < 2:
+        return Finding(check="nccl", level="pass", message=f"not needed: {count or 'no'} GPU")
+    way = remembered(machine, count)
+    if way is None:
+        return Finding(check="nccl", level="pass", message=f"not tried yet: the first run on {count} GPUs will")
+    setting = " ".join(f"{name}={value}" for name, value in way.environment.items())
+    message = f"{setting}: {way.reason}" if setting else way.reason
+    if not setting:
+        return Finding(check="nccl", level="pass", message=message)
+    fix = "a newer NVIDIA driver, or IOMMU and PCIe ACS off in the BIOS, may bring the faster way back"
+    return Finding(check="nccl", level="warn", message=message, fix=fix)
 
 
 def _extra(name: str) -> Finding:

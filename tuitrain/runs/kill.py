@@ -9,9 +9,10 @@ import psutil
 from tuitrain.errors import UsageError
 from tuitrain.events import SUPERVISOR_RANK, EventWriter
 from tuitrain.files import exclusive_lock
+from tuitrain.runs.attempts import KILL_MARK
+from tuitrain.runs.heartbeats import read_beats
 from tuitrain.runs.status import read_status, write_status
 from tuitrain.runs.store import Run
-from tuitrain.runs.supervise import KILL_MARK
 
 WAIT_S = 10.0
 
@@ -25,8 +26,8 @@ def kill(run: Run) -> None:
     supervisor = status.supervisor.process() if status.supervisor else None
     trainer = status.trainer.process() if status.trainer else None
     victims = supervisor.children(recursive=True) if supervisor else []
-    if trainer is not None and trainer not in victims:
-        victims.append(trainer)
+    ranks = [beat.process() for beat in read_beats(run.path, attempt=status.attempt).values()]
+    victims += [each for each in (trainer, *ranks) if each is not None and each not in victims]
     for victim in reversed(victims):  # trainers before torchrun, so that nobody restarts or reports them
         try:
             victim.kill()

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tuitrain import __version__
@@ -23,6 +24,8 @@ from tuitrain.errors import EnvironmentError_, MissingExtraError, RunError, Usag
 from tuitrain.files import write_atomic, write_json
 from tuitrain.runs.launch_environment import child_environment
 from tuitrain.runs.machine import Machine, this_machine
+from tuitrain.runs.nccl import nccl_way, way_of
+from tuitrain.runs.preflight import preflight, refuse
 from tuitrain.runs.status import read_status
 from tuitrain.runs.store import Run, RunStore
 
@@ -35,23 +38,60 @@ _children: list[subprocess.Popen[bytes]] = []
 """Supervisors this process started: kept, so that none becomes a zombie unnoticed."""
 
 
-def launch(config: Config, store: RunStore, *, plan: dict[str, Any] | None = None, command: str = "") -> Run:
-    """Make the run's folder and start it. Returns once its supervisor is at work."""
+def launch(
+    config: Config,
+    store: RunStore,
+    *,
+    plan: dict[str, Any] | None = None,
+    command: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """Make the run's folder and start it. Returns once its supervisor is at work. `say` hears what was found on the way."""
+    return start(prepare(config, store, plan=plan, command=command, say=say))
+
+
+def prepare(
+    config: Config,
+    store: RunStore,
+    *,
+    plan: dict[str, Any] | None = None,
+    command: str = "",
+    say: Callable[[str], None] = lambda line: None,
+    by_hand: bool = False,
+) -> Run:
+    """Look for trouble, then make the run's folder; nothing is started. `by_hand`: the user will call torchrun."""
     require_training_packages()
     machine = this_machine()
-    return start(prepare_run(resolve(config, machine), config, store, machine, plan=plan, command=command))
+    resolved = resolve(config, machine)
+    troubles = preflight(resolved.config, machine, by_hand=by_hand)
+    refuse(troubles)
+    for trouble in troubles:
+        say(str(trouble))
+    found: dict[str, Any] = {"preflight": [each.to_dict() for each in troubles]}
+    if way := nccl_way(resolved.config, machine, say):
+        say(f"NCCL: {way.reason}")
+        found["nccl"] = way.to_dict()
+    return prepare_run(resolved, config, store, machine, plan=plan, command=command, found=found)
 
 
 def prepare_run(
-    resolved: Resolved, asked: Config, store: RunStore, machine: Machine, *, plan: dict[str, Any] | None, command: str
+    resolved: Resolved,
+    asked: Config,
+    store: RunStore,
+    machine: Machine,
+    *,
+    plan: dict[str, Any] | None,
+    command: str,
+    found: dict[str, Any] | None = None,
 ) -> Run:
-    """The run's folder, complete before anything is started."""
+    """The run's folder, complete before anything is started. `found`: what was looked for before, for environment.json."""
     run = store.create(asked.run.name)
     try:
         resolved.save(run.path)
         if plan is not None:
             write_json(run.path / "plan.json", plan)
-        write_json(run.path / "environment.json", environment(machine, seed=asked.run.seed, command=command))
+        facts = environment(machine, seed=asked.run.seed, command=command) | (found or {})
+        write_json(run.path / "environment.json", facts)
         # config.toml comes last: a folder without one is no run, and nobody lists it.
         write_atomic(run.path / "config.toml", to_toml(asked, comment=command))
     except OSError as error:
@@ -74,7 +114,7 @@ def start(run: Run) -> Run:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=run.path,
-            env=child_environment(),
+            env=way_of(run.path) | child_environment(),
         )
     _children.append(child)
     deadline_s = time.monotonic() + START_TIMEOUT_S

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tuitrain_planners import PlanRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tuitrain.config.schema import Config
@@ -41,16 +42,18 @@ def refusal(request: PlanRequest, *, verdict: str = "fits") -> str:
     mesh = request.mesh
     if mesh.devices != mesh.dp:
         against.append("only data parallelism is trained")
-    if request.offload != "none":
-        against.append("the trainer offloads nothing")
+    if request.offload == "optimizer":
+        against.append("the trainer offloads all states or none, not the optimizer's alone")
     if request.framework != "tuitrain":
         against.append(f"it is planned as {request.framework} lays a step out, not as the trainer does")
     if request.optimizer not in OPTIMIZED:
         against.append(f"the trainer's optimizers are {' and '.join(OPTIMIZED)}, not {request.optimizer}")
     if request.loss_head not in HEADS:
         against.append(f"the trainer's loss heads are {' and '.join(HEADS)}, not {request.loss_head}")
-    if mesh.dp > 1 and request.zero:
-        against.append(f"ZeRO {request.zero} is not trained yet, only 0")
+    if request.step_in_backward:
+        against.append("the trainer's optimizer steps after backward, not within")
+    if not against:  # of a layout the trainer has: what a configuration of it may not say
+        against += _forbidden(request)
     if verdict == "oom":
         against.append("it does not fit into the memory")
     return "; ".join(against)
@@ -90,7 +93,31 @@ def run_config(request: PlanRequest, tokens: float, model: str, name: str) -> Co
             },
             "optim": {"kind": request.optimizer},
         }
+        | _parallel(request)
     )  # fmt: skip
+
+
+def _forbidden(request: PlanRequest) -> list[str]:
+    """What stands against its sharding in the configuration's own words."""
+    from tuitrain.config.check_parallel import impossible_parallel
+    from tuitrain.config.schema import Config
+
+    asked = {"run": {"nproc": request.mesh.dp}, "optim": {"kind": request.optimizer}} | _parallel(request)
+    return [f"{key}: {message} ({hint})" for key, message, hint in impossible_parallel(Config.model_validate(asked))]
+
+
+def _parallel(request: PlanRequest) -> dict[str, dict[str, Any]]:
+    """How the plan shares the model, as the section [parallel]; none where it shares nothing."""
+    section: dict[str, Any] = {}
+    if request.zero:
+        section["zero"] = request.zero
+    if request.zero == 3 and not request.reshard:
+        section["reshard"] = False
+    if request.offload != "none":
+        section["offload"] = True
+    if request.shard_group not in (None, request.mesh.dp):
+        section["shard_group"] = request.shard_group
+    return {"parallel": section} if section else {}
 
 
 def run_name(model: str) -> str:
@@ -99,7 +126,7 @@ def run_name(model: str) -> str:
     return (text or "plan")[:64]
 
 
-def launch_file(path: Path, store: RunStore) -> Run:
+def launch_file(path: Path, store: RunStore, say: Callable[[str], None] = lambda line: None) -> Run:
     """Plan and start what a configuration says, as `tuitrain train FILE --detach` does. For a thread: it may measure first."""
     from tuitrain.config.load import load_config
     from tuitrain.config.resolve import resolve
@@ -109,4 +136,4 @@ def launch_file(path: Path, store: RunStore) -> Run:
 
     asked = load_config(path)
     planned = plan_for_run(resolve(asked, this_machine()))
-    return launch(asked, store, plan=planned.to_dict(), command=f"tuitrain train {path}")
+    return launch(asked, store, plan=planned.to_dict(), command=f"tuitrain train {path}", say=say)

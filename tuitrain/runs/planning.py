@@ -99,8 +99,8 @@ def hardware_of(resolved: Resolved, machine: Machine) -> Hardware:
 
 def request_for(config: Config, hardware: Hardware) -> PlanRequest:
     """The planner's question for a resolved configuration."""
-    train, nproc = config.train, config.run.processes
-    vocab = config.tokenizer.vocab_size if isinstance(config.tokenizer.vocab_size, int) else 50_304
+    train, nproc, parallel = config.train, config.run.processes, config.parallel
+    vocab = _vocabulary(config)
     shape = model_shape(config, vocab_size=-(-vocab // 64) * 64)
     assert isinstance(train.batch_tokens, int), "resolve fills train.batch_tokens in"
     assert isinstance(train.seq_len, int), "resolve fills train.seq_len in"
@@ -121,6 +121,10 @@ def request_for(config: Config, hardware: Hardware) -> PlanRequest:
         micro_batch=micro_batch,
         grad_accum=per_process // micro_batch,
         mesh=Mesh(dp=nproc),
+        zero=parallel.zero,
+        reshard=parallel.reshard,
+        shard_group=parallel.shard_group,
+        offload="all" if parallel.offload else "none",
         precision=str(train.precision),
         optimizer=config.optim.kind,
         recompute=train.recompute,
@@ -178,6 +182,21 @@ def _law_and_data(config: Config, vocab: int) -> tuple[LossLaw, float | None, fl
         each = STDLIB_BYTES_PER_TOKEN[min(STDLIB_BYTES_PER_TOKEN, key=lambda size: abs(size - vocab))]
         return stdlib_law(), STDLIB_BYTES / each, each
     return EPOCH, None, None
+
+
+PUBLISHED_VOCABULARIES = {"gpt2": 50_257, "cl100k_base": 100_277, "o200k_base": 200_019}
+"""Entries of tiktoken's encodings, special tokens included (tiktoken_ext/openai_public.py): known before any is fetched."""
+UNKNOWN_VOCABULARY = 50_304
+"""Planned for a tokenizer.json that nobody has read yet: GPT-2's, in whole tiles."""
+
+
+def _vocabulary(config: Config) -> int:
+    """Entries of the vocabulary, as far as they are known before the tokenizer is there."""
+    tokenizer = config.tokenizer
+    if isinstance(tokenizer.vocab_size, int):
+        return tokenizer.vocab_size
+    published = PUBLISHED_VOCABULARIES.get(tokenizer.name or "") if tokenizer.kind == "tiktoken" else None
+    return published or UNKNOWN_VOCABULARY
 
 
 BYTES_PER_TOKEN = 4.0

@@ -18,6 +18,17 @@ from tuitrain.files import exclusive_lock, read_json
 from tuitrain.runs.status import Liveness, Status, liveness, read_status
 
 _STEP = re.compile(r"^step-(\d+)$")
+_RANK_LOG = re.compile(r"^rank(\d+)\.log$")
+
+
+def rank_log(run_dir: Path, rank: int) -> Path:
+    """Where a process writes: rank 0 and torchrun share train.log, every other rank has a log of its own."""
+    return run_dir / "logs" / f"rank{rank:05d}.log" if rank else run_dir / "train.log"
+
+
+def stacks_file(run_dir: Path, *, rank: int, attempt: int) -> Path:
+    """Where a stuck process's stacks are written."""
+    return run_dir / "stacks" / f"attempt-{attempt:04d}-rank{rank:05d}.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,14 @@ class Run:
         if not self.checkpoints_dir.is_dir():
             return []
         return sorted(int(match[1]) for each in self.checkpoints_dir.iterdir() if (match := _STEP.match(each.name)))
+
+    def rank_logs(self) -> dict[int, Path]:
+        """The log of every process that has one, by rank."""
+        logs = {0: self.log_file} if self.log_file.is_file() else {}
+        folder = rank_log(self.path, 1).parent
+        if folder.is_dir():
+            logs |= {int(match[1]): each for each in sorted(folder.iterdir()) if (match := _RANK_LOG.match(each.name))}
+        return logs
 
     def model_dir(self) -> Path | None:
         """The newest checkpoint, a Hugging Face model folder; None before the first."""

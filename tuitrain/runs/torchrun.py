@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tuitrain.runs.home import cache_dir
 
+ATTEMPT_VARIABLE = "TUITRAIN_ATTEMPT"
+"""Set by the supervisor: which attempt this is. Where it is missing, torchrun was started by the user."""
+
 
 def torchrun_command(run_dir: Path, *, nproc: int) -> list[str]:
     """What starts the trainer on one machine.
@@ -29,15 +32,22 @@ def trainer_environment(base: Mapping[str, str], *, attempt: int) -> dict[str, s
     # A folder named `kernels` or `planners` in the working directory must not shadow the PyPI packages of those names.
     env["PYTHONSAFEPATH"] = "1"
     env["PYTHONUNBUFFERED"] = "1"
-    env["TUITRAIN_ATTEMPT"] = str(attempt)
-    env["HF_HUB_OFFLINE"] = env.get("HF_HUB_OFFLINE", "1")
-    env["TOKENIZERS_PARALLELISM"] = env.get("TOKENIZERS_PARALLELISM", "true")
-    env["TORCHINDUCTOR_CACHE_DIR"] = env.get("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "inductor"))
-    env.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    if base.get("GLOO_SOCKET_IFNAME") is None and Path("/sys/class/net/lo").exists():
-        env["GLOO_SOCKET_IFNAME"] = "lo"
+    env[ATTEMPT_VARIABLE] = str(attempt)
     # torchrun prints a banner unless somebody has chosen; the trainer sets its own thread count.
-    env["OMP_NUM_THREADS"] = env.get(
-        "OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
-    )
-    return env
+    env.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
+    # A restarted worker must not read the addresses of dead ones: no store is carried from one rendezvous into the next.
+    env.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    return env | trainer_defaults(env, one_machine=True)
+
+
+def trainer_defaults(env: Mapping[str, str], *, one_machine: bool) -> dict[str, str]:
+    """What a trainer needs and nobody has chosen in `env`. It sets them itself where torchrun was started by the user."""
+    defaults = {
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "true",
+        "TORCHINDUCTOR_CACHE_DIR": str(cache_dir() / "inductor"),
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+    }
+    if one_machine and Path("/sys/class/net/lo").exists():
+        defaults["GLOO_SOCKET_IFNAME"] = "lo"
+    return {name: value for name, value in defaults.items() if name not in env}

@@ -17,8 +17,10 @@ from tuitrain.errors import EXIT_OK, EXIT_RUN_FAILED, RunError
 from tuitrain.files import exclusive_lock, read_json
 from tuitrain.runs import compiler
 from tuitrain.runs.card import write_card
+from tuitrain.runs.relayout import relayout
 from tuitrain.trainer import compile as compilation
 from tuitrain.trainer.loop import Trainer
+from tuitrain.trainer.parallel.agreement import require_agreement
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.peak import matmul_peak
 from tuitrain.trainer.precision import recipe
@@ -44,6 +46,9 @@ def run_attempt(run_dir: Path, resolved: Resolved, world: World, telemetry: Tele
 
 
 def _train(run_dir: Path, resolved: Resolved, world: World, telemetry: Telemetry, stop: StopRequest) -> int:
+    require_agreement(world, resolved)
+    if world.size != resolved.config.run.processes:  # a torchrun of the user's own, with other numbers than the run's
+        resolved = relayout(resolved, [f"run.nproc={world.size}"])
     set_threads(resolved)
     _quiet(world)
     peak = matmul_peak(world.device, recipe(str(resolved.config.train.precision), world.device).compute) * world.size

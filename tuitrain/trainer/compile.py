@@ -5,12 +5,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tuitrain.model.decoder import Decoder
 from tuitrain.trainer.losses import LanguageModelLoss
+
+_listeners: list[Callable[[], None]] = []
+_listening = False
+
+
+def tell_of_compiling(tick: Callable[[], None]) -> None:
+    """Call `tick` whenever a graph begins or ends to be compiled: many of them take longer than a hung process is given."""
+    _listeners.append(tick)
+
+
+def _listen() -> None:
+    from torch._dynamo.callback import callback_handler  # a second of importing, for those who compile
+
+    def tell(_: object) -> None:
+        for tick in _listeners:
+            tick()
+
+    global _listening
+    if _listeners and not _listening:
+        callback_handler.register_start_callback(tell)
+        callback_handler.register_end_callback(tell)
+        _listening = True
 
 
 def compile_layers(loss: LanguageModelLoss) -> None:
     """Compile every layer and the loss head's chunk, in place."""
+    _listen()
     for layer in loss.decoder.model.layers:
         layer.compile(dynamic=False)
     loss.compiled = True

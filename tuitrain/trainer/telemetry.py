@@ -1,4 +1,4 @@
-"""What the trainer tells: events through one writer, a heartbeat from a thread, and what memory it uses.
+"""What the trainer tells: events through one writer, its progress through the heartbeat, and what memory it uses.
 
 Nothing here may stop the training: a full disk delays events, a failed heartbeat is tried again.
 """
@@ -6,8 +6,6 @@ Nothing here may stop the training: a full disk delays events, a failed heartbea
 from __future__ import annotations
 
 import os
-import socket
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,19 +14,20 @@ import psutil
 import torch
 
 from tuitrain.events import EventWriter
-from tuitrain.runs.status import HEARTBEAT_S, ProcessId, Status, read_status, write_status
+from tuitrain.trainer.heartbeat import Heartbeat
 from tuitrain.trainer.parallel.world import World
 
 
 class Telemetry:
-    """Events and status of one process. The main process also keeps status.json."""
+    """Events and heartbeat of one process."""
 
-    def __init__(self, run_dir: Path, world: World, *, attempt: int) -> None:
+    def __init__(self, run_dir: Path, world: World, *, attempt: int, heartbeat: Heartbeat | None = None) -> None:
         self.run_dir, self.world, self.attempt = run_dir, world, attempt
         self.started_s = time.monotonic()
         self.step = 0
         self._writer = EventWriter(run_dir / "events" / f"rank{world.rank:05d}.jsonl", rank=world.rank)
-        self._heartbeat = Heartbeat(run_dir, attempt) if world.is_main else None
+        self.heartbeat = heartbeat or Heartbeat(run_dir, rank=world.rank, size=world.size, attempt=attempt)
+        self.heartbeat.keep_status()
 
     def emit(self, kind: str, **data: Any) -> None:
         """An event of this process at the current step."""
@@ -36,12 +35,15 @@ class Telemetry:
         self.tick()
 
     def emit_main(self, kind: str, **data: Any) -> None:
-        """An event of the run: only the main process writes it."""
+        """An event of the run: only the main process writes it. The others were here too: that is progress."""
         if self.world.is_main:
             self.emit(kind, **data)
+        else:
+            self.tick()
 
     def phase(self, name: str, detail: str = "", done_frac: float | None = None) -> None:
         """The run entered another phase, or got further in it."""
+        self.heartbeat.phase = name
         self.emit_main("phase", name=name, detail=detail, done_frac=done_frac)
 
     def warn(self, message: str, hint: str = "") -> None:
@@ -51,14 +53,13 @@ class Telemetry:
             print(f"warning: {message}" + (f" - {hint}" if hint else ""), flush=True)
 
     def tick(self) -> None:
-        """The training thread moved."""
-        if self._heartbeat is not None:
-            self._heartbeat.progress_s = time.time()
+        """The training thread moved. Whatever takes longer than `run.hang_timeout_s` must say so now and then."""
+        self.heartbeat.step = self.step
+        self.heartbeat.progress_s = time.time()
 
     def set_state(self, state: str) -> None:
         """running | paused | finished | stopped | failed."""
-        if self._heartbeat is not None:
-            self._heartbeat.set_state(state)
+        self.heartbeat.set_state(state)
 
     def wall_s(self) -> float:
         """Seconds since this attempt began."""
@@ -66,52 +67,8 @@ class Telemetry:
 
     def close(self) -> None:
         """Write what waits, stop the heartbeat."""
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
+        self.heartbeat.stop()
         self._writer.close()
-
-
-class Heartbeat(threading.Thread):
-    """Writes status.json every few seconds, whatever the training thread does."""
-
-    def __init__(self, run_dir: Path, attempt: int) -> None:
-        super().__init__(name="heartbeat", daemon=True)
-        self._run_dir = run_dir
-        before = read_status(run_dir)
-        supervisor = before.supervisor if before and before.supervisor and before.supervisor.process() else None
-        self._status = Status(
-            state="running", host=socket.gethostname(), attempt=attempt, supervisor=supervisor, trainer=ProcessId.current()
-        )
-        self.progress_s = time.time()
-        self._stop_asked = threading.Event()
-        self._lock = threading.Lock()
-        self._write()
-        self.start()
-
-    def run(self) -> None:
-        """The thread."""
-        while not self._stop_asked.wait(HEARTBEAT_S):
-            self._write()
-
-    def set_state(self, state: str) -> None:
-        """Show a new state at once."""
-        with self._lock:
-            self._status = self._status.with_(state=state)
-        self._write()
-
-    def stop(self) -> None:
-        """End the thread after a last beat."""
-        self._stop_asked.set()
-        self.join()
-        self._write()
-
-    def _write(self) -> None:
-        with self._lock:
-            self._status = self._status.with_(heartbeat_s=time.time(), progress_s=self.progress_s)
-            try:
-                write_status(self._run_dir, self._status)
-            except OSError as error:  # a full disk: the next beat tries again, and events say what is wrong
-                print(f"warning: status.json could not be written: {error}", flush=True)
 
 
 class MemoryMeter:

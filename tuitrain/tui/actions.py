@@ -15,10 +15,10 @@ from textual.binding import Binding, BindingType
 from tuitrain.tui.render.footer import Key
 
 RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN = "runs", "run", "chart", "samples", "log", "alerts", "explain"
-FLIGHT, TOKENS = "flight", "tokens"
+FLIGHT, TOKENS, RANKS = "flight", "tokens", "ranks"
 PLAN, PLAN_EXPLAIN = "plan", "plan-explain"
 _ON_APP: Final = ("colours", "palette", "quit")
-SCREENS: Final = (RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN, FLIGHT, TOKENS, PLAN, PLAN_EXPLAIN)
+SCREENS: Final = (RUNS, RUN, CHART, SAMPLES, LOG, ALERTS, EXPLAIN, FLIGHT, TOKENS, RANKS, PLAN, PLAN_EXPLAIN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +163,14 @@ ACTIONS: Final = (
     _a("log", "l", "l", "Log", "The training log.", *_CHARTS),
     _a("samples", "s", "s", "Samples", "What the model wrote, step by step.", *_CHARTS),
     _a("alerts", "a", "a", "Alerts", "Warnings, guard trips and answers of the trainer.", *_CHARTS),
+    _a("ranks", "k", "k", "Ranks", "The processes side by side: memory, who waits for whom, each one's log.", *_CHARTS),
+    _a("rank.log", "enter,l", "enter", "Log", "The log of the selected rank.", RANKS, cli="tuitrain runs log {run} --rank N"),
+    _quiet("rank.up", "up,k", "up", "Up", "Select the rank above.", RANKS),
+    _quiet("rank.down", "down,j", "down", "Down", "Select the rank below.", RANKS),
+    _quiet("rank.first", "g,home", "g", "First", "Select the first rank.", RANKS),
+    _quiet("rank.last", "G,end", "G", "Last", "Select the last rank.", RANKS),
+    _quiet("log.previous", "left_square_bracket", "[", "Rank before", "The log of the rank before.", LOG),
+    _quiet("log.next", "right_square_bracket", "]", "Next rank", "The log of the next rank.", LOG),
     _a("tile.previous", "left,up,shift+tab", "left", "Previous", "Explain the tile before.", EXPLAIN),
     _a("tile.next", "right,down,tab", "right", "Next", "Explain the tile after.", EXPLAIN),
     _quiet("page.up", "up,k", "up", "Up", "One line up.", *_PAGERS),

@@ -21,7 +21,7 @@ from tuitrain.errors import TuitrainError
 from tuitrain.runs.flight import FILE as FLIGHT_FILE
 from tuitrain.runs.flight import read_findings
 from tuitrain.runs.status import Liveness, liveness
-from tuitrain.runs.store import Run, RunStore
+from tuitrain.runs.store import Run, RunStore, rank_log
 from tuitrain.tui.logtail import LogTail
 from tuitrain.tui.messages import JobDone, JobFailed, JobSaid, MachineSeen, RunGrew, RunsListed
 from tuitrain.tui.render.summary import RunSummary, summarise
@@ -41,6 +41,8 @@ class RunTail(threading.Thread):
         self.run_folder = run
         self.feed = RunFeed(run.events_dir)
         self.log = LogTail(run.log_file)
+        self._rank_logs: dict[int, LogTail] = {}
+        """Logs of other ranks that somebody looks at."""
         self.liveness: Liveness | None = None
         self.plan: dict[str, Any] = {}
         self.config: dict[str, Any] = {}
@@ -64,6 +66,8 @@ class RunTail(threading.Thread):
                 status_s, changed = now_s, self._read_status() | self._read_flight()
             grew = self.feed.poll()
             changed |= grew | self.log.poll()
+            for log in list(self._rank_logs.values()):
+                changed |= log.poll()
             if grew:
                 grew_s = now_s
             if changed:
@@ -77,6 +81,18 @@ class RunTail(threading.Thread):
     def wake(self) -> None:
         """Look now."""
         self._wake.set()
+
+    def rank_log(self, rank: int) -> LogTail:
+        """The log of a rank, followed from now on; rank 0's is always followed."""
+        if rank == 0:
+            return self.log
+        log = self._rank_logs.setdefault(rank, LogTail(rank_log(self.run_folder.path, rank)))
+        self.wake()
+        return log
+
+    def leave_rank_log(self, rank: int) -> None:
+        """Nobody looks at that rank's log any more."""
+        self._rank_logs.pop(rank, None)
 
     def stop(self) -> None:
         """End the thread soon."""

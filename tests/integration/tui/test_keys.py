@@ -16,6 +16,7 @@ from tuitrain.tui.actions import (
     LOG,
     PLAN,
     PLAN_EXPLAIN,
+    RANKS,
     RUN,
     RUNS,
     SAMPLES,
@@ -34,8 +35,9 @@ from .conftest import settled, shown, until
 WAY_TO = {
     RUNS: [], RUN: ["enter"], CHART: ["enter", "z"], SAMPLES: ["enter", "s"], LOG: ["enter", "l"], ALERTS: ["enter", "a"],
     EXPLAIN: ["enter", "i"], FLIGHT: ["enter", "f"], TOKENS: ["enter", "t"], PLAN: ["p"], PLAN_EXPLAIN: ["p", "i"],
+    RANKS: ["enter", "k"],
 }  # fmt: skip
-STORIES = {TOKENS: ["tuned", "finished"]}
+STORIES = {TOKENS: ["tuned", "finished"], RANKS: ["ranks", "finished"]}
 
 
 @pytest.fixture
@@ -325,3 +327,31 @@ async def test_a_bug_in_a_job_is_a_dialog_not_a_dead_screen(opened):
         await until(pilot, lambda: isinstance(pilot.app.screen, ErrorScreen))
         await settled(pilot)
         assert "ZeroDivisionError" in shown(pilot)
+
+
+async def test_the_log_of_each_rank_is_two_keys_away(opened):
+    async with opened(["ranks"], keys=["enter", "k"]) as pilot:
+        text = shown(pilot)
+        assert "rank 2 is slowest: the others waited for it 24% of the time" in text
+        assert "1.34 GiB" in text
+        await pilot.press("down")
+        await settled(pilot)
+        assert "log logs/rank00001.log" in shown(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: "rank 1 was here" in shown(pilot))
+        assert "rank 1 of 4" in shown(pilot)
+        await pilot.press("right_square_bracket")
+        await settled(pilot)
+        assert "no log of rank 2 yet" in shown(pilot)
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        await until(pilot, lambda: "self-test: sdpa ok" in shown(pilot))
+        assert "train.log" in shown(pilot)
+
+
+async def test_one_process_has_no_ranks_to_compare(opened):
+    async with opened(["live"], keys=["enter"]) as pilot:
+        screen = pilot.app.screen
+        assert not screen.query_one("#ranks").text
+        await pilot.press("k")
+        await settled(pilot)
+        assert pilot.app.screen is screen

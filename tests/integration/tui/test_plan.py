@@ -269,7 +269,7 @@ async def test_this_machine_is_planned_written_and_started(opened, monkeypatch, 
 
     started = []
 
-    def launch_file(path, store):
+    def launch_file(path, store, say):
         started.append((path, path.read_text()))
         run, _ = make_run(store.root, "loading")
         return run
@@ -298,7 +298,7 @@ async def test_this_machine_is_planned_written_and_started(opened, monkeypatch, 
 async def test_a_launch_that_fails_says_why(opened, monkeypatch, measured_machine):
     from tuitrain.errors import MissingExtraError
 
-    def launch_file(path, store):
+    def launch_file(path, store, say):
         raise MissingExtraError("torch", "train", "training")
 
     monkeypatch.setattr("tuitrain.runs.plan_launch.launch_file", launch_file)

@@ -13,6 +13,8 @@ SCREENS = {
     "home-with-runs": (["resumed", "paused", "failed", "finished"], []),
     "dashboard": (["resumed"], ["enter"]),
     "flight": (["blocked"], ["enter", "f"]),
+    "dashboard-ranks": (["ranks"], ["enter"]),
+    "ranks": (["ranks"], ["enter", "k", "down", "down"]),
     "tokens": (["tuned"], ["enter", "t", "tab", "right"]),
     "plan": ([], ["p"]),
     "plan-oom": ([], ["p", *["down"] * 7, "right", "right"]),

@@ -9,7 +9,7 @@ import pytest
 from tuitrain.config.load import load_config
 from tuitrain.config.resolve import Pace, resolve, settle
 from tuitrain.config.resolved import Resolved
-from tuitrain.errors import UsageError
+from tuitrain.errors import ConfigError, UsageError
 from tuitrain.runs.machine import Gpu, Machine
 
 CPU_BOX = Machine(
@@ -18,9 +18,9 @@ CPU_BOX = Machine(
 )  # fmt: skip
 
 
-def gpu_box(capability: float) -> Machine:
+def gpu_box(capability: float, count: int = 1) -> Machine:
     gpu = Gpu(name="a GPU", memory_bytes=24 << 30, compute_capability=capability, driver="550", power_limit_w=300.0)
-    return replace(CPU_BOX, gpus=(gpu,), gpu_reason="")
+    return replace(CPU_BOX, gpus=(gpu,) * count, gpu_reason="")
 
 
 def resolved(machine: Machine = CPU_BOX, *overrides: str) -> Resolved:
@@ -181,3 +181,47 @@ def test_sequences_grow_with_the_model_and_divide_the_batch(depth: int, batch: i
     train = resolved(CPU_BOX, f"model.depth={depth}", f"train.batch_tokens={batch}").config.train
     assert train.seq_len == seq_len
     assert train.batch_tokens % seq_len == 0
+
+
+def test_auto_takes_the_visible_devices() -> None:
+    many = resolved(gpu_box(9.0, 4), "run.nproc=auto")
+    assert (many.config.run.nproc, many.reason("run.nproc")) == (4, "one process per visible device: 4 x a GPU")
+    assert many.config.train.batch_tokens % (4 * many.config.train.seq_len) == 0
+    alone = resolved(CPU_BOX, "run.nproc=auto")
+    assert (alone.config.run.nproc, alone.config.run.threads) == (1, 8)
+    assert "every core" in alone.reason("run.nproc")
+
+
+def test_auto_on_a_device_nobody_sees_is_refused() -> None:
+    with pytest.raises(ConfigError, match="none is seen: no NVIDIA driver found"):
+        resolved(CPU_BOX, "run.nproc=auto", "run.device=cuda")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("train.seq_len=512", "train.batch_tokens=2048"), "4 sequences per step do not divide among 3 processes"),
+        (("train.batch_tokens=2048",), "give train.seq_len too"),
+        (("train.batch_sequences=8", "train.seq_len=64"), "nearest: 9, or run.nproc=2"),
+        (("parallel.zero=3", "parallel.shard_group=2"), "groups of 2 do not divide 3 processes"),
+    ],
+)
+def test_what_auto_does_not_divide_is_refused_with_why_it_is_that_many(overrides: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=r"run\.nproc=3 \(one process per visible device") as caught:
+        resolved(gpu_box(9.0, 3), "run.nproc=auto", *overrides)
+    assert said in str(caught.value)
+
+
+def test_a_batch_in_sequences_is_that_many_sequences() -> None:
+    train = resolved(CPU_BOX, "train.batch_sequences=6", "train.seq_len=64", "run.nproc=2").config.train
+    assert train.batch_tokens == 6 * 64
+
+
+def test_a_derived_batch_holds_whole_micro_batches_of_every_process() -> None:
+    train = resolved(CPU_BOX, "train.micro_batch=3", "run.nproc=2").config.train
+    assert train.batch_tokens % (2 * 3 * train.seq_len) == 0
+
+
+def test_sharding_over_one_process_says_that_nothing_is_cut() -> None:
+    assert "nothing is cut" in resolved(CPU_BOX, "parallel.zero=3").reason("parallel.zero")
+    assert resolved(CPU_BOX, "parallel.zero=3", "run.nproc=2").reason("parallel.zero") == ""

@@ -80,7 +80,7 @@ def targets_of(ids):
 
 
 def largest(first, second):
-    return float((first - second).abs().max())
+    return float((first - second).detach().abs().max())
 
 
 def lora(**settings):

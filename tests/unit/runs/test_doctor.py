@@ -50,6 +50,22 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor._disk().level == "warn"
 
 
+def test_too_little_shared_memory_is_told_where_gpus_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "shared_memory_bytes", lambda: 64 << 20)
+    assert doctor._shared_memory(GPU_BOX).level == "pass"
+    found = doctor._shared_memory(replace(GPU_BOX, gpus=(GPU,) * 4))
+    assert (found.level, "--shm-size=1g" in found.fix) == ("warn", True)
+
+
+def test_the_way_of_nccl_in_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = replace(GPU_BOX, gpus=(GPU, GPU))
+    assert "not needed" in doctor._nccl(GPU_BOX).message
+    assert "not tried yet" in doctor._nccl(two).message
+    monkeypatch.setenv("NCCL_P2P_DISABLE", "1")
+    found = doctor._nccl(two)
+    assert (found.level, found.message) == ("warn", "NCCL_P2P_DISABLE=1: as the environment says; not tried")
+
+
 def test_this_machine_is_described_truthfully() -> None:
     machine = this_machine()
     assert machine.usable_cores >= machine.physical_cores >= 1

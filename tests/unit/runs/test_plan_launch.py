@@ -41,12 +41,33 @@ def test_the_configuration_trains_what_was_planned(model, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "layout",
+    [
+        {"zero": 1, "mesh": Mesh(dp=4), "shard_group": 2},
+        {"zero": 2, "mesh": Mesh(dp=4), "shard_group": 2},
+        {"zero": 3, "offload": "all"},
+        {"zero": 3, "reshard": False},
+    ],
+)
+def test_sharding_reaches_the_run(layout, tmp_path):
+    request = replace(SMALL, **{"mesh": Mesh(dp=2), **layout})
+    assert refusal(request) == ""
+    path = tmp_path / "run.toml"
+    path.write_text(to_toml(run_config(request, 5e7, "d4", "d4")))
+    again = request_for(resolve(load_config(path), MACHINE).config, HERE)
+    for name in ("zero", "mesh", "reshard", "offload", "shard_group"):
+        assert getattr(again, name) == getattr(request, name), name
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"hardware": find_hardware(presets_dir() / "hardware", "h100-80gb")}, "not for this machine"),
         ({"adapter": Adapter()}, "presets/recipes/sft"),
         ({"shape": find_shape(presets_dir() / "models", "gpt2"), "seq_len": 512}, "not among the trainer's"),
-        ({"mesh": Mesh(dp=2), "zero": 2}, "ZeRO 2 is not trained yet"),
+        ({"mesh": Mesh(dp=2), "zero": 1, "offload": "all"}, "parallel.zero = 3, or 2"),
+        ({"mesh": Mesh(dp=2), "zero": 2, "offload": "optimizer"}, "all states or none"),
+        ({"mesh": Mesh(dp=4), "shard_group": 2}, "parallel.zero = 1, 2 or 3"),
         ({"mesh": Mesh(tp=2)}, "only data parallelism"),
     ],
 )
@@ -74,3 +95,9 @@ def test_known_models_name_their_source_and_lie_where_they_should():
     assert at["chinchilla-70b"].tokens / at["chinchilla-70b"].parameters == pytest.approx(20, abs=1)
     assert "gopher-280b" in at
     assert "deepseek-v3" not in at, "laws of loss are about dense models"
+
+
+@pytest.mark.parametrize(("name", "size"), [("gpt2", 50_304), ("cl100k_base", 100_288), ("o200k_base", 200_064)])
+def test_published_vocabularies_are_planned_at_their_size(name, size):
+    asked = load_config(None, ["tokenizer.kind=tiktoken", f"tokenizer.name={name}"])
+    assert request_for(resolve(asked, MACHINE).config, HERE).shape.vocab_size == size, "in whole tiles of 64"

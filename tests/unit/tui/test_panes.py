@@ -23,12 +23,12 @@ from tuitrain.tui.theme import STYLE_NAMES
 
 STORIES = [
     "live", "resumed", "finished", "failed", "killed", "paused", "loading", "gone", "hostile", "fresh", "tuned", "preference",
-    "blocked",
+    "blocked", "ranks",
 ]  # fmt: skip
 WORDS = {
     "live": "RUNNING", "resumed": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "paused": "PAUSED",
     "loading": "LOADING DATA", "gone": "GONE", "hostile": "RUNNING", "fresh": "GONE", "tuned": "FINISHED",
-    "preference": "RUNNING", "blocked": "FAILED",
+    "preference": "RUNNING", "blocked": "FAILED", "ranks": "RUNNING",
 }  # fmt: skip
 
 

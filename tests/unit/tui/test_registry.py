@@ -14,6 +14,7 @@ from tuitrain.tui.screens.help import help_lines
 from tuitrain.tui.screens.pagers import AlertsScreen, FlightScreen, LogScreen, SamplesScreen
 from tuitrain.tui.screens.plan import PlanScreen
 from tuitrain.tui.screens.plan_explain import PlanExplainScreen
+from tuitrain.tui.screens.ranks import RanksScreen
 from tuitrain.tui.screens.run import RunScreen
 from tuitrain.tui.screens.runs import RunsScreen
 from tuitrain.tui.screens.tokens import TokensScreen
@@ -29,6 +30,7 @@ CLASSES = (
     ExplainScreen,
     FlightScreen,
     TokensScreen,
+    RanksScreen,
     PlanScreen,
     PlanExplainScreen,
 )

@@ -30,7 +30,8 @@ def units_of(loss: nn.Module) -> Units:
         layers, embedding, tied = list(model.model.layers), model.model.embed_tokens, model.shape.tie_embeddings
     else:
         embedding, head = model.lm.get_input_embeddings(), model.lm.get_output_embeddings()
-        layers, tied = _layers(model.lm), head.weight is embedding.weight
+        # By parameters and not by weights: a table in 8 bits makes its weight anew whenever it is asked for.
+        layers, tied = _layers(model.lm), bool(set(embedding.parameters()) & set(head.parameters()))
     # Other losses read the head's weight without calling it: there is no moment to gather it at but the root's.
     if tied or not isinstance(loss, LanguageModelLoss):
         return Units(layers=layers, ends=[], head=None)

@@ -163,7 +163,7 @@ METRICS: Final = (
         better="low",
         unit="bytes",
         meaning="Memory of one device in use: allocated peak of the step on CUDA, resident set on CPU.",
-        measured="largest value of this attempt",
+        measured="largest value of this attempt; with several processes, that of the fullest. The chart shows rank 0.",
         formula_keys=("memory.peak_bytes", "memory.device_bytes", "memory.reserved_bytes"),
     ),
     Metric(

@@ -37,6 +37,11 @@ def note_text(event: Event) -> tuple[str, str]:
         value, limit = number(event.number("value")), number(event.number("limit"))
         reason = clean_line(str(data.get("reason", ""))).replace("_", " ")
         return f"guard: {reason} {value} (limit {limit}): {clean_line(str(data.get('action', '')))}", "bad"
+    if event.kind == "attempt_end":
+        then = {"restart": "; it starts again", "shrink": "; it starts again with a smaller micro-batch"}
+        what = clean_line(f"attempt {data.get('attempt', '')} died: {data.get('reason', '')}")
+        log = f" (log: {clean_line(str(data['log']))})" if data.get("log") else ""
+        return f"{what}{log}{then.get(str(data.get('action')), '')}", "bad"
     if event.kind == "checkpoint":
         return f"checkpoint failed: {clean_line(str(data.get('error') or 'unknown reason'))}", "bad"
     done = "done" if data.get("ok") else "refused"

@@ -17,6 +17,7 @@ from tuitrain.tui.render.header import header_lines
 from tuitrain.tui.render.metrics import BY_KEY
 from tuitrain.tui.render.options import ChartOptions
 from tuitrain.tui.render.panes import alert_line, log_pane, sample_pane
+from tuitrain.tui.render.ranks import ranks_pane
 from tuitrain.tui.render.runs_table import head_line, run_line
 from tuitrain.tui.render.spans import Line, beside, plain
 from tuitrain.tui.render.summary import RunSummary, closing_lines, stream_line
@@ -24,6 +25,7 @@ from tuitrain.tui.render.tiles import tiles_block, tiles_row
 from tuitrain.tui.render.view import RunView
 
 __all__ = ["dashboard", "dashboard_lines", "run_list", "step_line", "summary"]
+PANE_RANKS = 4
 WIDE_CELLS, TALL_CELLS = 100, 30
 """From this size on there is room for tiles in boxes and charts side by side."""
 
@@ -38,7 +40,7 @@ def dashboard_lines(view: RunView, *, width: int, height: int, log: Sequence[str
     options, big = ChartOptions(), width >= WIDE_CELLS and height >= TALL_CELLS
     rows = header_lines(view, width)
     rows += tiles_block(view, width) if big else tiles_row(view, width)
-    tail: list[Line] = []
+    tail = ranks_pane(view, width, PANE_RANKS if big else 0)
     if alert := alert_line(view, width):
         tail.append(alert)
     below = 8 if big else (5 if log else 0)

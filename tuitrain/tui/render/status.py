@@ -34,6 +34,7 @@ class Badge:
 
 _PHASES: Final[dict[str, tuple[GlyphName, str, str]]] = {
     "waiting": ("waiting", "STARTING", "state.waiting"),
+    "restarting": ("waiting", "RESTARTING", "state.waiting"),
     "data": ("waiting", "LOADING DATA", "state.waiting"),
     "check": ("waiting", "CHECKING", "state.waiting"),
     "model": ("waiting", "BUILDING", "state.waiting"),
@@ -79,6 +80,8 @@ def badge(state: RunState, liveness: Liveness | None = None) -> Badge:
 def _detail(state: RunState) -> str:
     if state.ended and state.end is not None:
         return str(state.end.data.get("reason") or "")
+    if state.state == "restarting":
+        return str(state.attempt_ends[-1].data.get("reason") or "")
     return str(state.phase.data.get("detail") or "") if state.phase is not None else ""
 
 

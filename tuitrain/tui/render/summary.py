@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tuitrain.events import Columns, RunState
+from tuitrain.events import Columns, RunState, Traces
 from tuitrain.runs.status import Liveness
 from tuitrain.tui.render import format as fmt
 from tuitrain.tui.render.metrics import has_rewards
+from tuitrain.tui.render.ranks import closing_table
 from tuitrain.tui.render.status import Badge, badge
-from tuitrain.tui.render.tiles import measured_value, planned_value
+from tuitrain.tui.render.tiles import measured_value, memory_label, planned_value
 from tuitrain.tui.render.view import RunView
 
 SPARK_POINTS = 20
@@ -87,6 +88,7 @@ def thin(state: RunState, rows: int = PREVIEW_ROWS) -> RunState:
         checkpoints=list(state.checkpoints),
         notes=list(state.notes),
         ranks={},
+        traces=Traces(),
     )
 
 
@@ -166,7 +168,7 @@ def comparisons(view: RunView) -> list[Comparison]:
         ("speed", view.planned("tokens_per_s"), recent_speed(view), fmt.rate),
         ("loss", planned_value(view, "loss"), judged if math.isfinite(judged) else mean_loss, fmt.number),
         ("bits per byte", view.planned("bits_per_byte"), state.evals.last("bits_per_byte"), fmt.number),
-        ("memory", view.planned("peak_bytes"), measured_value(view, "memory"), fmt.size),
+        (memory_label(view, "memory"), view.planned("peak_bytes"), measured_value(view, "memory"), fmt.size),
     )
     return [
         Comparison(
@@ -197,6 +199,8 @@ def closing_lines(view: RunView) -> str:
         if row.planned_text == row.actual_text == fmt.MISSING:
             continue
         lines.append(f"{row.name:14}{row.planned_text:>14}{row.actual_text:>14}{fmt.signed_percent(row.drift_frac):>12}")
+    if ranks := closing_table(view):
+        lines += ["", *ranks]
     best = state.best_eval
     if best is not None:
         unit = "" if has_rewards(view) else " nats per token"

@@ -47,11 +47,17 @@ def tile(view: RunView, key: str) -> Tile:
     """One tile."""
     metric = BY_KEY[key]
     value, planned = measured_value(view, key), planned_value(view, key)
-    label = {"memory": "mem", "lr": "lr", "grad": "grad"}.get(key, metric.title)
+    label = {"memory": memory_label(view, "mem"), "lr": "lr", "grad": "grad"}.get(key, metric.title)
     below = f"plan {metric.show(planned)}" if math.isfinite(planned) else _proportion(view, key)
     known = math.isfinite(value) or (len(view.state.steps) > 0 and key in ("loss", "grad"))
     text = metric.show(value) if known else fmt.MISSING
     return Tile(key=key, label=label, value=text, below=below, drift=drift(metric, value, planned, view.glyphs))
+
+
+def memory_label(view: RunView, word: str) -> str:
+    """The word alone for one process; with the fullest of several named."""
+    fullest = view.state.fullest
+    return f"{word} rank {fullest.rank}" if fullest is not None and len(view.state.present_ranks) > 1 else word
 
 
 def measured_value(view: RunView, key: str) -> float:
@@ -62,6 +68,9 @@ def measured_value(view: RunView, key: str) -> float:
     if metric.runs == "preference":
         return recent_mean(state, metric.column, 20)
     if key == "memory":
+        fullest = state.fullest
+        if fullest is not None and len(state.present_ranks) > 1:
+            return fullest.peak_bytes
         peaks = state.steps.column("peak_bytes")
         peak = float(peaks[-1]) if len(peaks) else math.nan
         return peak if math.isfinite(peak) else state.steps.last("memory_bytes")

@@ -13,6 +13,7 @@ from tuitrain.tui.bridge import RunTail
 from tuitrain.tui.render.axes import step_axis, step_window
 from tuitrain.tui.render.metrics import keys_of
 from tuitrain.tui.render.options import ChartOptions
+from tuitrain.tui.render.ranks import has_ranks
 from tuitrain.tui.render.summary import RunSummary, summarise
 from tuitrain.tui.render.view import RunView
 from tuitrain.tui.screens.jobs import JobScreen
@@ -88,6 +89,8 @@ class ChartedScreen(JobScreen):
         """Keys that work now, under the name of what they would do."""
         frozen = {"freeze": "Follow"} if self.look.options.range == "frozen" else {}
         hidden = self.job_hidden() if self.tunes else self.job_hidden() | {"flight", "tokens"}
+        if not has_ranks(self.tail.feed.state):
+            hidden |= {"ranks"}
         self.query_one(FooterBar).show_keys(frozen | self.job_labels(), hidden)
 
     @property
@@ -215,6 +218,15 @@ class ChartedScreen(JobScreen):
         from tuitrain.tui.screens.pagers import FlightScreen
 
         self.app.push_screen(FlightScreen(self.tail))
+
+    def action_ranks(self) -> None:
+        """The processes side by side."""
+        if not has_ranks(self.tail.feed.state):
+            self.tui.say("one process trains: there are no ranks to compare", severity="warning")
+            return
+        from tuitrain.tui.screens.ranks import RanksScreen
+
+        self.app.push_screen(RanksScreen(self.tail))
 
     def action_tokens(self) -> None:
         """The training examples, token by token."""

@@ -66,22 +66,57 @@ class PagerScreen(PagerKeys, TuiScreen):
 
 
 class LogScreen(PagerScreen):
-    """The end of train.log, followed while its last line is in sight."""
+    """The end of a rank's log, followed while its last line is in sight; [ and ] go through the ranks.
+
+    Rank 0 and torchrun share train.log.
+    """
 
     WHERE = LOG
     BINDINGS = bindings(LOG)
     FOLLOW = True
 
+    def __init__(self, tail: RunTail, rank: int = 0) -> None:
+        super().__init__(tail)
+        self.rank = rank
+        self.log_tail = tail.rank_log(rank)
+
     def version(self) -> object:
-        """Changes when the log does."""
-        return self.tail.log.version
+        """Changes when the log does, with another rank, and with the number of ranks."""
+        return self.rank, self.log_tail.version, len(self.tail.feed.state.present_ranks)
 
     def fill(self) -> None:
         """The lines kept, and what came before them."""
-        log = self.tail.log
+        log, ranks = self.log_tail, len(self.tail.feed.state.present_ranks)
         rows = log_lines(log.lines, self.pager.inner_width, len(log.lines), self.glyphs)
         before = f"{size(log.skipped_bytes)} before this" if log.skipped_bytes else ""
-        self.pager.fill(rows or [(("nothing written yet", "dim"),)], (("log", "title"), (f" {log.path.name}", "dim")), before)
+        others = f"rank {self.rank} of {ranks}, [ ] others" if ranks > 1 else ""
+        empty = "nothing written yet" if self.rank == 0 else f"no log of rank {self.rank} yet"
+        self.pager.fill(
+            rows or [((empty, "dim"),)],
+            (("log", "title"), (f" {log.path.name}", "dim")),
+            "  ".join(filter(None, (others, before))),
+        )
+
+    def _turn(self, by: int) -> None:
+        with self.tail.feed.lock:
+            ranks = max(1, len(self.tail.feed.state.present_ranks))
+        self.tail.leave_rank_log(self.rank)
+        self.rank = (self.rank + by) % ranks
+        self.log_tail = self.tail.rank_log(self.rank)
+        self.pager.to_end()
+        self.paint()
+
+    def action_log_previous(self) -> None:
+        """The log of the rank before."""
+        self._turn(-1)
+
+    def action_log_next(self) -> None:
+        """The log of the next rank."""
+        self._turn(1)
+
+    def on_unmount(self) -> None:
+        """Nobody looks any more."""
+        self.tail.leave_rank_log(self.rank)
 
 
 class SamplesScreen(PagerScreen):

@@ -108,6 +108,6 @@ class PlanJobs(TuiScreen):
             from tuitrain.runs.plan_launch import launch_file
 
             say(f"starting {path.stem}")
-            return JobDone(f"{path.stem} trains; quit any time with q, it goes on", open_run=launch_file(path, root).path)
+            return JobDone(f"{path.stem} trains; quit any time with q, it goes on", open_run=launch_file(path, root, say).path)
 
         self.tui.bridge.job("launch", launch)

@@ -10,6 +10,7 @@ from tuitrain.tui.bridge import RunTail
 from tuitrain.tui.render.header import header_lines
 from tuitrain.tui.render.metrics import keys_of
 from tuitrain.tui.render.panes import alert_line, log_pane, note_text, sample_pane, sample_steps, tab_line
+from tuitrain.tui.render.ranks import ranks_pane
 from tuitrain.tui.render.spans import Line
 from tuitrain.tui.render.tiles import tiles, tiles_block, tiles_row
 from tuitrain.tui.render.view import RunView
@@ -47,6 +48,7 @@ class RunScreen(ChartedScreen):
             with Vertical(id="side"):
                 for index in range(SIDE_CHARTS):
                     yield ChartPane(f"side-{index}", main=False, ascii_only=ascii_only)
+        yield Lines("ranks", ascii_only=ascii_only)
         yield Lines("alert", ascii_only=ascii_only)
         with Horizontal(id="bottom"):
             yield Lines("log", ascii_only=ascii_only)
@@ -75,6 +77,7 @@ class RunScreen(ChartedScreen):
         self._show("header", header_lines(view, width))
         self._show("tiles", tiles_block(view, width) if roomy else tiles_row(view, width))
         self._show("tabs", [tab_line(view, self.look.active, width)])
+        self._show("ranks", ranks_pane(view, width, self._rank_rows))
         alert = alert_line(view, width)
         self._show("alert", [alert] if alert else [])
         version = self.tail.feed.version
@@ -87,6 +90,11 @@ class RunScreen(ChartedScreen):
             log.show(log_pane(self.tail.log.lines, log.size.width, log.size.height, view.glyphs))
         if sample.size.area:
             sample.show(sample_pane(view, self._sample_index, sample.size.width, sample.size.height))
+
+    @property
+    def _rank_rows(self) -> int:
+        """Ranks the dashboard has room for."""
+        return 8 if self.has_class("-high") else 4 if self.has_class("-tall") else 0
 
     def _show(self, pane_id: str, lines: list[Line]) -> None:
         self.query_one(f"#{pane_id}", Lines).show(lines)
