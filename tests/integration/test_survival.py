@@ -220,27 +220,20 @@ def test_one_that_cannot_notice_its_partners_death_leaves_all_the_same(runs: Cal
     nothing_left(run, victim.pid, spins.pid)
 
 
-WIDE = ("train.seq_len=256", "train.batch_tokens=4096", "model.hidden_size=64")
+WIDE = ("checkpoint.background=false", "train.seq_len=256", "train.batch_tokens=4096", "model.hidden_size=64")
 """A step whose tensors are large enough to be asked of the kernel, one by one, under MALLOC_MMAP_THRESHOLD_."""
 
 
 def starve(pid: int) -> None:
-    """Let a process have what it has between two steps, and no more."""
-    process = psutil.Process(pid)
-    resting = min(_size(process) for _ in range(200))
-    resource.prlimit(pid, resource.RLIMIT_AS, (resting + (1 << 20), resource.RLIM_INFINITY))
-
-
-def _size(process: psutil.Process) -> int:
-    time.sleep(0.002)
-    return int(process.memory_info().vms)
+    """Let a process have nothing new from the kernel."""
+    resource.prlimit(pid, resource.RLIMIT_AS, (psutil.Process(pid).memory_info().vms // 2, resource.RLIM_INFINITY))
 
 
 def test_a_rank_out_of_memory_is_answered_by_a_smaller_micro_batch(
     runs: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
-    wide = (*WIDE, "train.micro_batch=8", "run.max_restarts=0", "train.steps=30", "checkpoint.every_steps=5")
+    wide = (*WIDE, "train.micro_batch=8", "run.max_restarts=0", "train.steps=40", "checkpoint.every_steps=10")
     run = start(runs(*wide, name="starved"))
     wait_for(run.checkpoint_steps, "a checkpoint", run)
     victim = beat_of(run, 1)
@@ -264,7 +257,7 @@ def test_a_rank_out_of_memory_is_answered_by_a_smaller_micro_batch(
 
     alone = tiny_run(tmp_path / "alone", *TWO, *wide, "run.nproc=1")
     attempt(alone)
-    assert losses(run) == pytest.approx(losses(alone), rel=1e-4)
+    assert losses(run) == pytest.approx(losses(alone), rel=1e-3)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.grid import STEPS, Case, apart, over, train
+from support.grid import STEPS, Case, apart, over, torchrun, train
 from support.tiny import ALONE
 
 from tuitrain.trainer.checkpoint import Checkpoints
@@ -108,3 +108,10 @@ def test_the_file_of_four_is_the_file_of_one(written: dict[str, tuple[Checkpoint
         four = load_file(written[name][0].path(SAVED) / f"{file}.safetensors")
         assert one.keys() == four.keys()
         assert all(apart(four[each], one[each]) < 1e-4 for each in one), name
+
+
+def test_a_save_that_fails_on_one_process_fails_on_all_and_harms_nothing(tmp_path: Path) -> None:
+    said = torchrun(Path(__file__).with_name("failing_saves.py"), 2, tmp_path)
+    lines = said.splitlines()
+    for rank in (0, 1):
+        assert sum(line.startswith(f"rank {rank}: OSError") for line in lines) == 2, said

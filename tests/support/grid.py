@@ -212,16 +212,22 @@ def over(processes: int, cases: list[dict[str, Any]], folder: Path) -> list[dict
     """What the cases - their fields, and what `train` is asked to save or load - find over so many processes, in one launch."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cases.json").write_text(json.dumps(cases))
+    torchrun(SCRIPT, processes, folder)
+    return [torch.load(folder / f"{index}.pt", weights_only=True) for index in range(len(cases))]
+
+
+def torchrun(script: Path, processes: int, folder: Path) -> str:
+    """Run a script on so many processes; what it printed."""
     command = [
         sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--rdzv-backend=c10d",
-        "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1", str(SCRIPT), str(folder),
+        "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1", str(script), str(folder),
     ]  # fmt: skip
     root = SCRIPT.parents[2]
     paths = [root, root / "planners", root / "kernels", root / "tests"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, paths)), "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=env, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [torch.load(folder / f"{index}.pt", weights_only=True) for index in range(len(cases))]
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
 
 
 def apart(first: torch.Tensor, second: torch.Tensor) -> float:

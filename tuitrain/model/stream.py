@@ -68,7 +68,13 @@ class Piece:
         return replace(self, part=part)
 
 
-def write_stream(path: Path | None, pieces: Sequence[Piece], whole: Callable[[Piece], Tensor | None]) -> None:
+def write_stream(
+    path: Path | None,
+    pieces: Sequence[Piece],
+    whole: Callable[[Piece], Tensor | None],
+    *,
+    moved: Callable[[], None] = lambda: None,
+) -> None:
     """Write a file. `whole` brings a piece together, on every process that gives a part of it; without a `path` nobody looks at
     its result. An error of the disk is raised after every process has given all: nobody must wait for a part for ever."""
     ordered = sorted(pieces, key=lambda piece: (-piece.part.element_size(), piece.name))  # keeps every tensor aligned
@@ -83,6 +89,7 @@ def write_stream(path: Path | None, pieces: Sequence[Piece], whole: Callable[[Pi
     try:
         for piece in ordered:
             tensor = whole(piece)
+            moved()
             if file is None or failed is not None:
                 continue
             assert tensor is not None, "the main process has every tensor"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def main(run_dir: Path) -> int:
     """Train the run in `run_dir`; returns the exit code."""
-    _make_environment()
+    _make_environment(run_dir)
     place = _place(run_dir)
     from tuitrain.trainer.heartbeat import Heartbeat
     from tuitrain.trainer.last_words import LastWords
@@ -45,10 +45,15 @@ def main(run_dir: Path) -> int:
         no_stacks_needed(run_dir, rank=place.rank, attempt=place.attempt)
 
 
-def _make_environment() -> None:
+def _make_environment(run_dir: Path) -> None:
     """What our own launcher would have set, so that the user's torchrun does the same. Before torch is imported."""
     from tuitrain.runs.torchrun import trainer_defaults
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from tuitrain.runs.nccl import way_of
+
+        for name, value in way_of(run_dir).items():  # between the GPUs of this machine, as found when the run was made
+            os.environ.setdefault(name, value)
     one_machine = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
     os.environ.update(trainer_defaults(os.environ, one_machine=one_machine))
     here = str(Path.cwd())
@@ -80,7 +85,7 @@ def _train(run_dir: Path, place: Place, heartbeat: Heartbeat, words: LastWords, 
     telemetry: Telemetry | None = None
     try:
         resolved = load_resolved(run_dir)
-        world = init_world(resolved.config.run.device)
+        world = init_world(resolved.config.run.device, hang_timeout_s=resolved.config.run.hang_timeout_s)
         telemetry = Telemetry(run_dir, world, attempt=place.attempt, heartbeat=heartbeat)
         tell_of_compiling(telemetry.tick)
         code = run_attempt(run_dir, resolved, world, telemetry, stop)

@@ -125,17 +125,22 @@ class Checkpoints:
             best_step=best_step, need_bytes=estimate_bytes(weights, optimizers),
         )  # fmt: skip
 
-    def write(self, draft: Draft, side: Side = ALONE) -> Saved:
-        """Write a draft; collective. Any failure leaves the other checkpoints untouched, and the staged pieces are removed."""
+    def write(self, draft: Draft, side: Side = ALONE, *, moved: Callable[[], None] = lambda: None) -> Saved:
+        """Write a draft; collective. Any failure leaves the other checkpoints untouched, and the staged pieces are removed.
+        `moved` is called with every tensor and file."""
         stage = self.folder / f".staging-{_PREFIX}{draft.step:08d}"
         try:
             with _together(side):
                 if side.is_main:
                     self._begin(stage, draft.need_bytes)
             with _together(side):
-                write_stream(stage / draft.weights.file if side.is_main else None, draft.pieces, side.to_main)
+                write_stream(
+                    stage / draft.weights.file if side.is_main else None, draft.pieces, side.to_main, moved=moved
+                )  # fmt: skip
+            moved()
             with _together(side):
                 _save_optimizer(draft, stage / "state", side)
+            moved()
             with _together(side):
                 return self._complete(draft, stage) if side.is_main else Saved(path=self.path(draft.step), bytes=0, removed=[])
         except BaseException:
@@ -237,6 +242,7 @@ def estimate_bytes(weights: Weights, optimizers: Optimizers) -> int:
 
 
 def _save_optimizer(draft: Draft, folder: Path, side: Side) -> None:
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.state_dict_saver import save
 
     if not draft.cut and not side.is_main:
@@ -246,8 +252,12 @@ def _save_optimizer(draft: Draft, folder: Path, side: Side) -> None:
         warnings.simplefilter("ignore")  # "torch.distributed is disabled, unavailable or uninitialized": meant so
         if alone:
             save(draft.optimizer, checkpoint_id=folder, no_dist=True)
-        else:
+            return
+        try:
             save(draft.optimizer, checkpoint_id=folder, process_group=side.group)
+        except CheckpointException as error:  # no Exception, in torch: it would end the process
+            rank, (why, _) = next(iter(error.failures.items()))
+            raise OSError(errno.EIO, f"rank {rank}: {type(why).__name__}: {why}") from error
 
 
 def _load_optimizer(optimizers: Optimizers, folder: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from tuitrain.trainer.batches import to_micro_batch
 from tuitrain.trainer.parallel.world import World
@@ -52,14 +53,14 @@ def evaluate(
     micro_batch: int,
     max_tokens: int | None,
     tick: Callable[[], None] | None = None,
-    in_step: bool = False,
 ) -> Evaluation:
     """Loss of the validation split, without dropout; every process takes every n-th batch, all get the result. `tick` is called
-    after each batch: a large set takes longer than a hung process is given. `in_step`: a pass needs all processes, so that one
-    without a batch of its own runs one it does not count."""
+    after each batch: a large set takes longer than a hung process is given. Where weights are cut a pass needs all processes:
+    one without a batch of its own runs one it does not count."""
     loss_sum, tokens, size = 0.0, 0, 0
     each = loader.rows_per_sequence
     with evaluating(module):
+        in_step = isinstance(module, FSDPModule)
         batches = loader.validation_batches(micro_batch, max_tokens)
         while together := list(itertools.islice(batches, world.size)):
             counts = world.rank < len(together)

@@ -56,7 +56,7 @@ class Judge:
         setup = self._setup
         return evaluate(
             setup.loss, setup.loader, setup.world, micro_batch=self._micro_batch, max_tokens=max_tokens,
-            tick=setup.telemetry.tick, in_step=setup.parallel.cuts_weights,
+            tick=setup.telemetry.tick,
         )  # fmt: skip
 
     def before_training(self) -> None:

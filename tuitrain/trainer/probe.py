@@ -21,6 +21,7 @@ from tuitrain.trainer import compile as compilation
 from tuitrain.trainer.batches import GlobalBatches
 from tuitrain.trainer.checkpoint import estimate_bytes
 from tuitrain.trainer.evaluate import evaluate
+from tuitrain.trainer.failing import kind_of
 from tuitrain.trainer.guards import StepGuard
 from tuitrain.trainer.scaler import LossScaler
 from tuitrain.trainer.setup import Setup
@@ -89,13 +90,15 @@ def _fitting_micro_batch(setup: Setup) -> int:
     candidates = [each for each in reversed(divisors) if each <= wanted]
     allowed = _allowed_by_growth(setup, candidates) if world.device.type == "cpu" else candidates
     for micro_batch in allowed:
+        if world.size > 1:
+            _leave_word(setup, micro_batch)
         if world.max(0.0 if _runs(setup, micro_batch) else 1.0):  # one process out of memory is all out of memory
             continue
         if micro_batch != wanted:
             why = f"{wanted} sequences do not fit in memory; the global batch stays {config.train.batch_tokens} tokens"
             setup.telemetry.warn(f"micro-batch reduced from {wanted} to {micro_batch}", why)
-        if micro_batch != config.train.micro_batch:
-            setup.settle("train.micro_batch", micro_batch, why)
+        if micro_batch != config.train.micro_batch or world.size > 1:
+            setup.settle("train.micro_batch", micro_batch, why or "as asked for")
         return micro_batch
     raise DoesNotFitError(
         f"one sequence of {setup.seq_len} tokens does not fit in memory ({_available(setup) / 2**30:.1f} GiB available)",
@@ -115,7 +118,7 @@ def _allowed_by_growth(setup: Setup, candidates: list[int]) -> list[int]:
     # What grows with the batch is at most everything above the resting size after one sequence.
     resting = psutil.Process().memory_info().rss
     per_sequence = max(setup.meter.peak_bytes - max(before, resting), 1 << 20)
-    available = _available(setup) * USABLE_FRAC
+    available = _available(setup) / setup.world.size * USABLE_FRAC  # the processes grow together, in one memory
     fits = [each for each in candidates if each * per_sequence <= available]
     most = int(setup.world.max(-float(max(fits, default=0))) * -1)  # the smallest of all processes
     return [each for each in candidates if each <= most]
@@ -129,14 +132,20 @@ def _available(setup: Setup) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def _leave_word(setup: Setup, micro_batch: int) -> None:
+    """Write down what is tried: a process that runs out of memory among several leaves the others in a collective, and only a
+    new start, with less, gets them out of it."""
+    setup.settle("train.micro_batch", micro_batch, "tried by the probe")
+    if setup.world.is_main:
+        setup.resolved.save(setup.run_dir)
+
+
 def _runs(setup: Setup, micro_batch: int) -> bool:
-    """Whether one step of a single micro-batch goes through."""
+    """Whether one step of a single micro-batch goes through. Among several processes want of memory ends this one."""
     try:
         _one_step(setup, micro_batch, at_most=1)
-    except (torch.OutOfMemoryError, MemoryError):
-        pass
-    except RuntimeError as error:  # the CPU allocator's refusal has no type of its own
-        if "can't allocate memory" not in str(error) and "out of memory" not in str(error).lower():
+    except Exception as error:
+        if setup.world.size > 1 or kind_of(error) != "out_of_memory":
             raise
     else:
         return True

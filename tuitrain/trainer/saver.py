@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tuitrain.trainer.checkpoint import Draft, Saved, rng_state, set_rng_state
+from tuitrain.trainer.failing import kind_of
 from tuitrain.trainer.setup import Setup
 from tuitrain.trainer.state import TrainState
 
@@ -34,10 +36,7 @@ class Saver:
         setup.telemetry.phase("checkpoint", f"step {step}")
         start = time.perf_counter()
         background = self._in_background and reason == "schedule"
-        try:
-            draft = self._draft(apart=background)
-        except MemoryError as error:  # no room for the copy: everything still stands, only this save does not
-            return self._failed(step, reason, error, time.perf_counter() - start)
+        draft = self._draft(apart=background)
         if not background:
             return self._finish(_Writing.now(setup, draft, reason, start))
         self._writing = _Writing.begin(setup, draft, reason, start)
@@ -98,6 +97,9 @@ class Saver:
         """Tell how it went."""
         step, reason = writing.draft.step, writing.reason
         if writing.error is not None:
+            if self._setup.world.size > 1 and kind_of(writing.error) != "error":
+                # Want of memory here, or a partner that is gone: the others wait for this process in the middle of the save.
+                raise writing.error
             return self._failed(step, reason, writing.error, writing.save_s)
         saved = writing.saved
         assert saved is not None, "a save without an error has a result"
@@ -131,7 +133,7 @@ class _Writing:
         self.error: BaseException | None = None
         self.save_s = self.blocked_s = 0.0
         self.thread: threading.Thread | None = None
-        self._setup, self._start_s = setup, start_s
+        self._setup, self._start_s, self._moves = setup, start_s, 0
 
     @classmethod
     def now(cls, *args: Any) -> _Writing:
@@ -155,15 +157,22 @@ class _Writing:
         """Whether the thread is done."""
         return self.thread is None or not self.thread.is_alive()
 
-    def join(self, tick: Any) -> None:
-        """Wait for the thread; `tick` is called meanwhile."""
+    def join(self, tick: Callable[[], None]) -> None:
+        """Wait for the thread. `tick` is called only while it gets on: a save that waits for another process is to be seen as
+        what it is."""
+        seen = 0
         while self.thread is not None and self.thread.is_alive():
             self.thread.join(timeout=1.0)
-            tick()
+            if self._moves != seen:
+                seen = self._moves
+                tick()
+
+    def _moved(self) -> None:
+        self._moves += 1
 
     def _write(self) -> None:
         try:
-            self.saved = self._setup.checkpoints.write(self.draft, self._setup.world.side)
+            self.saved = self._setup.checkpoints.write(self.draft, self._setup.world.side, moved=self._moved)
         except Exception as error:  # any storage failure of any library: the run and the previous checkpoint must survive it
             self.error = error
         self.save_s = time.perf_counter() - self._start_s

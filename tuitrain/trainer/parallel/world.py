@@ -17,7 +17,9 @@ import torch.distributed as dist
 from tuitrain.errors import EnvironmentError_
 from tuitrain.trainer.parallel.side import ALONE, Side
 
-INIT_TIMEOUT = timedelta(minutes=5)
+LEAST_TIMEOUT = timedelta(hours=1)
+"""Of a collective: the main process prepares data while the others wait, and a hang is found by whoever watches heartbeats,
+who can say more about it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +81,7 @@ class World:
             dist.destroy_process_group()
 
 
-def init_world(device_kind: str) -> World:
+def init_world(device_kind: str, *, hang_timeout_s: float = 0.0) -> World:
     """Join the processes torchrun started (a lone process needs no torchrun): NCCL on CUDA, gloo on CPU."""
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -96,5 +98,9 @@ def init_world(device_kind: str) -> World:
     device = torch.device("cuda", local_rank) if device_kind == "cuda" else torch.device("cpu")
     if size > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=INIT_TIMEOUT, device_id=device if device.type == "cuda" else None)
+        dist.init_process_group(
+            backend,
+            timeout=max(LEAST_TIMEOUT, timedelta(seconds=2 * hang_timeout_s)),
+            device_id=device if device.type == "cuda" else None,
+        )
     return World(rank=rank, size=size, device=device, side=Side.open(rank, size))
