@@ -220,7 +220,7 @@ def test_one_that_cannot_notice_its_partners_death_leaves_all_the_same(runs: Cal
     nothing_left(run, victim.pid, spins.pid)
 
 
-WIDE = ("checkpoint.background=false", "train.seq_len=256", "train.batch_tokens=4096", "model.hidden_size=64")
+WIDE = ("train.seq_len=256", "train.batch_tokens=4096", "model.hidden_size=64")
 """A step whose tensors are large enough to be asked of the kernel, one by one, under MALLOC_MMAP_THRESHOLD_."""
 
 

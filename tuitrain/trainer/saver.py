@@ -6,10 +6,9 @@ several processes, and on CUDA, are written by a thread while training goes on; 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tuitrain.trainer.checkpoint import Draft, Saved, rng_state, set_rng_state
 from tuitrain.trainer.failing import kind_of
@@ -24,6 +23,10 @@ class Saver:
         self._setup, self._state = setup, state
         wanted, world = setup.resolved.config.checkpoint.background, setup.world
         self._in_background = wanted if wanted != "auto" else world.size > 1 or world.device.type == "cuda"
+        # The thread starts now: one that is started when memory is short may die before it runs, and be waited for for ever.
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint") if self._in_background else None
+        if self._pool is not None:
+            self._pool.submit(int).result()
         self._writing: _Writing | None = None
 
     def save(self, reason: str) -> bool:
@@ -35,24 +38,23 @@ class Saver:
             return True
         setup.telemetry.phase("checkpoint", f"step {step}")
         start = time.perf_counter()
-        background = self._in_background and reason == "schedule"
-        draft = self._draft(apart=background)
-        if not background:
-            return self._finish(_Writing.now(setup, draft, reason, start))
-        self._writing = _Writing.begin(setup, draft, reason, start)
-        return True
+        pool = self._pool if reason == "schedule" else None
+        draft = self._draft(apart=pool is not None)
+        self._writing = _Writing(setup, draft, reason, start, pool)
+        return True if pool is not None else self.wait()
 
     def poll(self) -> None:
         """Tell of a save that has ended. Called after every step."""
         if self._writing is not None and self._writing.ended:
             self.wait()
 
-    def wait(self) -> None:
-        """Until no save is being written."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.join(self._setup.telemetry.tick)
-            self._finish(writing)
+    def wait(self) -> bool:
+        """Until no save is being written. False when the last one failed."""
+        if self._writing is None:
+            return True
+        writing, self._writing = self._writing, None
+        writing.join(self._setup.telemetry.tick)
+        return self._finish(writing)
 
     def restore(self, step: int) -> None:
         """Weights, optimizer, statistics, position and random generators of a verified checkpoint."""
@@ -103,7 +105,7 @@ class Saver:
             return self._failed(step, reason, writing.error, writing.save_s)
         saved = writing.saved
         assert saved is not None, "a save without an error has a result"
-        blocked = {"blocked_s": writing.blocked_s} if writing.thread else {}
+        blocked = {} if writing.future is None else {"blocked_s": writing.blocked_s}
         self._setup.telemetry.emit_main(
             "checkpoint", path=self._path(step), bytes=saved.bytes, save_s=writing.save_s, ok=True, reason=reason,
             removed=saved.removed, **blocked,
@@ -125,44 +127,31 @@ class Saver:
 
 
 class _Writing:
-    """One draft being written, here or by a thread."""
+    """One draft being written, here or by a pool's thread."""
 
-    def __init__(self, setup: Setup, draft: Draft, reason: str, start_s: float) -> None:
+    def __init__(self, setup: Setup, draft: Draft, reason: str, start_s: float, pool: ThreadPoolExecutor | None) -> None:
         self.draft, self.reason = draft, reason
         self.saved: Saved | None = None
         self.error: BaseException | None = None
-        self.save_s = self.blocked_s = 0.0
-        self.thread: threading.Thread | None = None
+        self.save_s, self.blocked_s = 0.0, time.perf_counter() - start_s
         self._setup, self._start_s, self._moves = setup, start_s, 0
-
-    @classmethod
-    def now(cls, *args: Any) -> _Writing:
-        """Written when this returns."""
-        writing = cls(*args)
-        writing._write()
-        return writing
-
-    @classmethod
-    def begin(cls, *args: Any) -> _Writing:
-        """Written by a thread from now on."""
-        writing = cls(*args)
-        writing.blocked_s = time.perf_counter() - writing._start_s
-        # A daemon: a process that ends for another reason must not wait for a disk.
-        writing.thread = threading.Thread(target=writing._write, name="checkpoint", daemon=True)
-        writing.thread.start()
-        return writing
+        self.future: Future[None] | None = None
+        if pool is None:
+            self._write()
+        else:
+            self.future = pool.submit(self._write)
 
     @property
     def ended(self) -> bool:
-        """Whether the thread is done."""
-        return self.thread is None or not self.thread.is_alive()
+        """Whether it is on the disk, or will never be."""
+        return self.future is None or self.future.done()
 
     def join(self, tick: Callable[[], None]) -> None:
-        """Wait for the thread. `tick` is called only while it gets on: a save that waits for another process is to be seen as
-        what it is."""
+        """Wait for the end. `tick` is called only while it gets on: a save that waits for another process is to be seen as what
+        it is."""
         seen = 0
-        while self.thread is not None and self.thread.is_alive():
-            self.thread.join(timeout=1.0)
+        while not self.ended:
+            wait([self.future] if self.future else [], timeout=1.0)
             if self._moves != seen:
                 seen = self._moves
                 tick()

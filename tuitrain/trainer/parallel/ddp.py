@@ -17,4 +17,4 @@ def replicate(module: nn.Module, world: World) -> nn.Module:
     if world.size == 1:
         return module
     devices = [world.device.index] if world.device.type == "cuda" else None
-    return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, broadcast_buffers=False)
+    return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True, forward_sync_buffers=False)
