@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from tuitrain.model.decoder import Decoder
 from tuitrain.trainer.losses import LanguageModelLoss
 
@@ -37,7 +39,8 @@ def compile_layers(loss: LanguageModelLoss) -> None:
     """Compile every layer and the loss head's chunk, in place."""
     _listen()
     for layer in loss.decoder.model.layers:
-        layer.compile(dynamic=False)
+        # Not the call: its hooks gather cut weights, and must stay outside the graph.
+        layer.forward = torch.compile(layer.forward, dynamic=False)
     loss.compiled = True
 
 
@@ -45,5 +48,5 @@ def undo(loss: LanguageModelLoss) -> None:
     """Back to eager."""
     decoder: Decoder = loss.decoder
     for layer in decoder.model.layers:
-        layer._compiled_call_impl = None
+        layer.__dict__.pop("forward", None)  # the class's own again
     loss.compiled = False

@@ -31,7 +31,7 @@ from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.losses import LanguageModelLoss
 from tuitrain.trainer.optim import Optimizers
 from tuitrain.trainer.parallel.agreement import who_has_which
-from tuitrain.trainer.parallel.apply import Parallel, parallelise
+from tuitrain.trainer.parallel.apply import parallelise
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.power import PowerMeter
 from tuitrain.trainer.precision import Recipe, recipe
@@ -98,18 +98,10 @@ def build_text(run_dir: Path, resolved: Resolved, world: World, telemetry: Telem
         choose_attention=parts.choose_attention,
         adapter=adapter_of(config),
         reset_weights=parts.reset_weights,
-        why_not_compiled=_why_not_compiled(decoder, parallel),
+        why_not_compiled=None if isinstance(decoder, Decoder) else NOT_COMPILED,
     )
     setup.take_attention(compiled=config.train.compile == "on")
     return setup
-
-
-def _why_not_compiled(decoder: Any, parallel: Parallel) -> str | None:
-    if not isinstance(decoder, Decoder):
-        return NOT_COMPILED
-    return (
-        "layers whose weights are cut are gathered by hooks, which torch.compile breaks at" if parallel.cuts_weights else None
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
