@@ -94,18 +94,18 @@ def test_minutes_become_steps(tmp_path: Path, minutes: float) -> None:
 
 
 def test_a_full_disk_fails_the_save_and_keeps_run_and_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tuitrain.trainer import weights as checkpoint_module
+    from tuitrain.trainer import checkpoint as checkpoint_module
 
-    real = checkpoint_module.save_model
+    real = checkpoint_module.write_stream
     run = tiny_run(tmp_path, "train.steps=9", "checkpoint.every_steps=3", "checkpoint.keep_last=5")
 
-    def full(model, folder, *, eos_id):
-        if "00000006" in folder.name:
-            (folder / "half.bin").write_bytes(b"x" * 1000)
+    def full(path, pieces, whole, **listeners):
+        if "00000006" in path.parent.name:
+            path.write_bytes(b"x" * 1000)
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(model, folder, eos_id=eos_id)
+        real(path, pieces, whole, **listeners)
 
-    monkeypatch.setattr(checkpoint_module, "save_model", full)
+    monkeypatch.setattr(checkpoint_module, "write_stream", full)
     assert attempt(run) == 0
     assert run.checkpoint_steps() == [3, 9]
     failed = [event for event in of_kind(run, "checkpoint") if not event.data["ok"]]
