@@ -9,7 +9,7 @@ import sys
 
 NAMES = (
     "startup", "plan_startup", "plan_form", "layout_search", "dashboard_paint", "loss_head", "train_speed", "compile_gain",
-    "memory", "mfu", "quality", "finetune_speed", "finetune_merge", "finetune_quality",
+    "memory", "parallel_memory", "mfu", "quality", "finetune_speed", "finetune_merge", "finetune_quality",
 )  # fmt: skip
 
 

@@ -1,19 +1,12 @@
 """What devices send each other in a step, along each axis of the mesh, and how long that takes.
 
-Data axis, over the ranks that share states (Rajbhandari et al. 2019, section 7):
+Data axis: the bytes of `volumes`, within the groups that share states and between them. Tensor axis (Korthikanti et al. 2022,
+section 4.2): per layer and micro-batch two all-reduces of s b h forward and two backward, or as many all-gathers and
+reduce-scatters of the same bytes. Expert axis: four all-to-alls of the routed tokens. Context axis: keys and values once around
+the ring forward, twice backward. Pipeline: the residual stream to the next stage and back.
 
-    stage   per optimizer step                          per micro-step
-    0       all-reduce of the gradients                 -
-    1       the same, all-gather of the new weights     -
-    2       -                                           all-gather of the weights once, reduce-scatter of the gradients
-    3       -                                           all-gather twice (once without resharding), reduce-scatter
-
-Tensor axis (Korthikanti et al. 2022, section 4.2): per layer and micro-batch two all-reduces of s b h forward and two backward,
-or as many all-gathers and reduce-scatters of the same bytes. Expert axis: four all-to-alls of the routed tokens. Context axis:
-keys and values once around the ring forward, twice backward. Pipeline: the residual stream to the next stage and back.
-
-A ring sends (n - 1) / n of the data per all-gather or reduce-scatter, twice that per all-reduce. A group whose neighbours sit
-in one machine shares the network cards of all of them: its ring leaves a machine once, over as many cards as it has members.
+A group whose neighbours sit in one machine shares the network cards of all of them: its ring leaves a machine once, over as
+many cards as it has members.
 
 Validity: bandwidth, and a fixed latency on the tensor axis. How much of it computing hides is `step_time`'s business.
 """
@@ -22,67 +15,17 @@ from __future__ import annotations
 
 from tuitrain_planners.efficiency import FIT, PUBLISHED, Efficiency
 from tuitrain_planners.hardware import Hardware
-from tuitrain_planners.memory.sharding import REDUCE_BYTES, Sharding
+from tuitrain_planners.memory.sharding import Sharding
+from tuitrain_planners.optimizers import Optimizer
 from tuitrain_planners.parameters import count_parameters
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.quantity import Quantity, derived, given, total
 from tuitrain_planners.shapes import ModelShape
+from tuitrain_planners.volumes import sent_between_groups, sent_bytes
 from tuitrain_planners.workload import NODE_DEVICES, Workload
 
 FALLBACK_LINK_BYTES_PER_S = 16e9
 FALLBACK_NETWORK_BYTES_PER_S = 3.125e9
-
-
-def sent_bytes(
-    shape: ModelShape,
-    precision: Precision,
-    sharding: Sharding,
-    *,
-    micro_steps: int,
-    parameters: Quantity | None = None,
-    trained: Quantity | None = None,
-) -> Quantity:
-    """Bytes one rank sends along the data axis per optimizer step: of `parameters` where it holds only a part, gradients of
-    `trained` where not all of them are."""
-    n, held = sharding.ranks, count_parameters(shape) if parameters is None else parameters
-    moving = held if trained is None else trained
-    if n == 1:
-        return given("bytes sent per step", 0, "bytes", "definition")
-    states, wide = sharding.framework.states(precision), _reduced_bytes(precision, sharding)
-
-    def part(name: str, p: Quantity, times: int, each: int, repeats: int = 1) -> Quantity:
-        value = repeats * times * (n - 1) / n * each * p.value
-        return derived(
-            name, value, "bytes", "m * times * (n - 1) / n * each * N", "zero2019", m=repeats, times=times, n=n, each=each, N=p
-        )
-
-    if sharding.stage < 2:
-        parts = [part("all-reduce of gradients", moving, 2, wide)]
-        if sharding.stage == 1:
-            parts.append(part("all-gather of new weights", moving, 1, states.matrix.weight))
-        return total("bytes sent per step", parts)
-    gathers = 1 if sharding.keeps_gathered else 2
-    return total(
-        "bytes sent per step",
-        (
-            part("all-gather of weights", held, gathers, precision.compute_bytes, micro_steps),
-            part("reduce-scatter of gradients", moving, 1, wide, 1 if sharding.no_sync else micro_steps),
-        ),
-    )
-
-
-def sent_between_groups(moving: Quantity, precision: Precision, sharding: Sharding) -> Quantity:
-    """Bytes one rank sends per optimizer step to those that hold the same shares (HSDP): its gradients' share, all-reduced."""
-    r, n, wide = sharding.replicas, sharding.ranks, _reduced_bytes(precision, sharding)
-    value = 2 * (r - 1) / r * wide * moving.value / n
-    name, formula = "bytes sent between groups per step", "2 * (r - 1) / r * each * N / n"
-    return derived(name, value, "bytes", formula, "zero2019", r=r, each=wide, N=moving, n=n)
-
-
-def _reduced_bytes(precision: Precision, sharding: Sharding) -> int:
-    """Of a gradient that is summed over ranks."""
-    framework = sharding.framework
-    return framework.states(precision).matrix.grad if framework.sixteen_bit_states else REDUCE_BYTES
 
 
 def data_axis_s(
@@ -92,6 +35,7 @@ def data_axis_s(
     hardware: Hardware,
     *,
     micro_steps: int,
+    optimizer: Optimizer | None = None,
     parameters: Quantity | None = None,
     trained: Quantity | None = None,
     stride: int = 1,
@@ -99,13 +43,15 @@ def data_axis_s(
     constants: Efficiency = PUBLISHED,
 ) -> Quantity:
     """Seconds of one step's communication along the data axis: within the groups that share states, and between them."""
-    sent = sent_bytes(shape, precision, sharding, micro_steps=micro_steps, parameters=parameters, trained=trained)
+    sent = sent_bytes(
+        shape, precision, sharding, micro_steps=micro_steps, optimizer=optimizer, parameters=parameters, trained=trained
+    )
     n, r = sharding.ranks, sharding.replicas
     within = communication_s(sent, hardware, n, stride=stride, node_devices=node_devices, constants=constants)
     if r == 1:
         return within
     moving = trained or parameters or count_parameters(shape)
-    between = sent_between_groups(moving, precision, sharding)
+    between = sent_between_groups(moving, precision, sharding, micro_steps=micro_steps)
     across = communication_s(between, hardware, r, stride=stride * n, node_devices=node_devices, constants=constants)
     return total("communication", (within, across))
 

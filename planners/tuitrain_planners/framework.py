@@ -29,6 +29,10 @@ class Framework:
     """Embedding, head and last norm form the root group, which is gathered from the first forward to the last backward."""
     reshards_in_two: bool = True
     """ZeRO-2 keeps 32-bit shards and gathers a 16-bit working copy (FSDP2); else whole 16-bit weights are kept (the paper)."""
+    gathers_once: bool = False
+    """ZeRO-2 keeps gathered weights through all micro-batches of a step; else they are gathered in each."""
+    row_bucket_bytes: int = 0
+    """ZeRO-1: of one rank's new rows that are gathered at once after a step; 0: without room of its own."""
     buckets: bool = False
     """Unsharded gradients of several ranks live in buckets that are never freed (DistributedDataParallel)."""
     autocast: bool = False
@@ -108,6 +112,8 @@ FRAMEWORKS: Final[dict[str, Framework]] = {
         code="transformers",
         source="definition: this project's trainer; unsharded figures are live tensors of its own steps",
         buckets=True,
+        gathers_once=True,
+        row_bucket_bytes=32 << 20,
         casts_by_product=True,
         loss_in_unit=True,
         loss_head="chunked",

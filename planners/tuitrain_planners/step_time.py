@@ -58,8 +58,9 @@ def step_time(work: Workload, constants: Efficiency = PUBLISHED) -> StepTime:
         N=whole, tp=mesh.tp, pp=mesh.pp,
     )  # fmt: skip
     send = data_axis_s(
-        work.shape, work.precision, work.sharding, work.hardware, micro_steps=work.micro_steps, parameters=held,
-        trained=None if work.adapter is None else local, stride=mesh.tp, node_devices=work.node_devices, constants=constants,
+        work.shape, work.precision, work.sharding, work.hardware, micro_steps=work.micro_steps,
+        optimizer=work.optimizer, parameters=held, trained=None if work.adapter is None else local, stride=mesh.tp,
+        node_devices=work.node_devices, constants=constants,
     )  # fmt: skip
     exposed = _exposed(work, send, micro, constants)
     update = _optimizer(work, times, local)

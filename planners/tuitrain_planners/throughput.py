@@ -22,6 +22,7 @@ from tuitrain_planners.errors import PlanError
 from tuitrain_planners.flops import executed_flop_per_token, flop_per_token, with_reference
 from tuitrain_planners.framework import framework
 from tuitrain_planners.hardware import Hardware, interpolated_gain, interpolated_rate
+from tuitrain_planners.optimizers import optimizer
 from tuitrain_planners.parameters import adapter_parameters
 from tuitrain_planners.precision import Precision, precision_hint, recipe
 from tuitrain_planners.quantity import Band, Quantity, derived, given
@@ -106,6 +107,7 @@ def workload(request: PlanRequest) -> Workload:
         attention_again=more + (1.0 if request.recompute == "selective" and request.attention == "naive" else again),
         elementwise_again=more + 1.0 if selective else None,
         adapter=request.adapter,
+        optimizer=optimizer(request.optimizer),
     )
 
 
@@ -245,6 +247,7 @@ def _rated_steps(request: PlanRequest) -> _Steps:
         sharding,
         request.hardware,
         micro_steps=request.grad_accum,
+        optimizer=optimizer(request.optimizer),
         stride=request.mesh.tp,
         trained=None if request.adapter is None else adapter_parameters(request.shape, request.adapter),
     )

@@ -9,6 +9,7 @@ from tuitrain_planners.adapters import Adapter
 from tuitrain_planners.hardware import Hardware
 from tuitrain_planners.memory.sharding import Sharding
 from tuitrain_planners.mesh import Mesh
+from tuitrain_planners.optimizers import Optimizer
 from tuitrain_planners.precision import Precision
 from tuitrain_planners.shapes import ModelShape
 
@@ -42,6 +43,8 @@ class Workload:
     elementwise_again: float | None = None
     """... of norms, rotations and activation functions; None: as of the products."""
     adapter: Adapter | None = None
+    optimizer: Optimizer | None = None
+    """Moves the weights; one that orthogonalises sends cut matrices around. None: one that does not."""
     tensor_overlap: bool = False
     """Whether tensor-parallel collectives travel in pieces under the products that need them (TransformerEngine)."""
     overlap: bool = True

@@ -40,16 +40,32 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     assert "fake CPU tensors" in table[-1]
 
 
+def test_all_stages_beside_their_plans(tmp_path: Path) -> None:
+    done = plan("smollm2-135m", "--gpu", "rtx-4090", "--gpus", "2", "--zero", "all", "--seq", "256", "--json", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stages = json.loads(done.stdout)["simulation"]["stages"]
+    assert [each["zero"] for each in stages] == [0, 1, 2, 3]
+    peaks = [each["peak_bytes"] for each in stages]
+    assert peaks == sorted(peaks, reverse=True)
+    for each in stages:
+        assert each["difference"] == pytest.approx(0, abs=0.03)
+        for kind in each["communication"]:
+            assert kind["planned_sent_bytes"] == pytest.approx(kind["sent_bytes"], rel=0.02, abs=4096), kind
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["gpt2"], "gpt2 with tuitrain"),
-        (["smollm2-135m", "--gpus", "2", "--zero", "2"], "ZeRO-2 on 2 devices"),
-        (["smollm2-135m", "--gpus", "2"], "ZeRO-0 on 2 devices"),
-        (["smollm2-135m", "--zero", "3"], "ZeRO-3 on 1 device"),
+        (["smollm2-135m", "--gpus", "2", "--zero", "2", "--framework", "fsdp2-hf"], "ZeRO-2 with fsdp2-hf"),
+        (["smollm2-135m", "--gpus", "2", "--zero", "all", "--framework", "fsdp2-hf"], "ZeRO-0 with fsdp2-hf"),
+        (["smollm2-135m", "--gpus", "2", "--tp", "2"], "tp 2"),
         (["smollm2-135m", "--framework", "hf-trainer"], "--framework hf-trainer"),
         (["smollm2-135m", "--framework", "fsdp2-hf"], "fsdp2-hf on one device"),
-        (["smollm2-135m", "--gpus", "2", "--zero", "3", "--optimizer", "muon"], "muon under ZeRO-3"),
+        (
+            ["smollm2-135m", "--gpus", "2", "--zero", "3", "--framework", "fsdp2-hf", "--optimizer", "muon"],
+            "muon with fsdp2-hf",
+        ),
         (["smollm2-135m", "--gpus", "2", "--zero", "3", "--framework", "fsdp2-hf", "--loss", "chunked"], "loss chunked"),
         (["smollm2-135m", "--markdown"], "--markdown"),
     ],

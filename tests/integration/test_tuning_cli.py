@@ -69,7 +69,7 @@ def test_contamination_is_found_in_a_file_of_the_user(trained: tuple[Path, Path]
 def test_a_blocked_run_ends_before_its_first_step_with_the_fix(trained: tuple[Path, Path]) -> None:
     home, config = trained
     done = tuitrain(home, "train", str(config), "train.seq_len=16", "run.name=blocked")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "block the start" in done.stdout + done.stderr
     state = json.loads(tuitrain(home, "runs", "show", "blocked", "--json").stdout)
     assert state["step"] == 0

@@ -102,8 +102,11 @@ def _plan_of_config(path: Path, overrides: list[str], gpu: str | None) -> Plan:
 
 def _simulation(planned: Plan, asked: Asked) -> dict[str, Any]:
     from tuitrain.cli.plan_simulate import simulate
+    from tuitrain.cli.plan_simulate_stages import simulate_stages
     from tuitrain.errors import UsageError
 
     if asked.explain is not None or asked.markdown or asked.html:
         raise UsageError("--simulate prints a table, or JSON with --json", "leave --explain, --markdown and --html out")
+    if asked.zero == "all":
+        return simulate_stages(planned)
     return simulate(planned)

@@ -45,5 +45,6 @@ def print_plan(planned: Plan, asked: Asked, *, simulation: dict[str, Any] | None
             fit.show_rejected()
         if simulation is not None:
             from tuitrain.cli.plan_simulate import show_simulation
+            from tuitrain.cli.plan_simulate_stages import show_stages
 
-            show_simulation(simulation)
+            (show_stages if "stages" in simulation else show_simulation)(simulation)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tuitrain.errors import EnvironmentError_, UsageError
 
 if TYPE_CHECKING:
-    from tuitrain_planners import ModelShape, Plan, PlanRequest
+    from tuitrain_planners import ModelShape, Plan, PlanRequest, Quantity
 
 TIMEOUT_S: Final = 900
+SMALL_BYTES: Final = 4096
+"""Less than any tensor's: norms and counts."""
 CAN: Final = (
-    "it can: one device, or --zero 3 over several, with --framework tuitrain; --zero 3 with --framework fsdp2-hf; "
+    "it can: one device, or any --zero over several, with --framework tuitrain; --zero 3 with --framework fsdp2-hf; "
     "every weight trained"
 )
 FRAMEWORKS: Final = {"tuitrain": ("plain", "chunked"), "fsdp2-hf": ("plain",)}
@@ -54,6 +57,9 @@ def simulate(planned: Plan) -> dict[str, Any]:
     for phase in found["phases"]:
         row = rows[phase["name"]]
         phase.update(planned_bytes=row.planned, planned_terms=terms.get(row.name), difference=row.difference)
+    volumes = sent_by_kind(planned.request)
+    for each in found["communication"]:
+        each["planned_sent_bytes"] = volumes[each["kind"]].value if each["kind"] in volumes else 0.0
     peak = rows["peak"]
     return {**found, "planned_peak_bytes": peak.planned, "difference": peak.difference, "request": request}
 
@@ -72,6 +78,8 @@ def simulation_request(request: PlanRequest) -> dict[str, Any]:
         "recompute": request.recompute,
         "loss": request.loss_head,
         "ranks": request.mesh.dp,
+        "zero": request.zero,
+        "shard_group": request.shard_group,
         "reshard": request.reshard,
         "framework": request.framework,
         "device": request.hardware.kind,
@@ -107,10 +115,39 @@ def show_simulation(found: dict[str, Any]) -> None:
     rows.append(cells(f"peak ({found['peak_phase']})", found["planned_peak_bytes"], found["peak_bytes"], found["difference"]))
     show()
     show_table(["phase", "planned", "traced", "difference"], rows, right=(1, 2, 3))
+    show_volumes(found)
     show(
         f"\ntraced in {found['seconds']:.1f} s: a step on {found['tensors']}, torch {found['torch']}; "
         "both without context and workspaces"
     )
+
+
+def sent_by_kind(request: PlanRequest) -> Mapping[str, Quantity]:
+    """Bytes the plan has one rank send in a step, by kind of collective."""
+    from tuitrain_planners import optimizer, recipe
+    from tuitrain_planners.volumes import sent_by_kind as sent
+
+    return sent(
+        request.shape, recipe(request.precision), request.sharding(), micro_steps=request.grad_accum,
+        optimizer=optimizer(request.optimizer),
+    )  # fmt: skip
+
+
+def show_volumes(found: dict[str, Any]) -> None:
+    """What one rank sends in a step; nothing on one device. Sums of a few numbers that ranks agree on are left out."""
+    from tuitrain.cli.output import show, show_table
+    from tuitrain_planners import format_bytes
+
+    rows = [
+        [
+            each["kind"].replace("_", "-"), format_bytes(each["planned_sent_bytes"]), format_bytes(each["sent_bytes"]),
+            f"{each['planned_sent_bytes'] / each['sent_bytes'] - 1:+.1%}",
+        ]
+        for each in found["communication"] if each["sent_bytes"] >= SMALL_BYTES
+    ]  # fmt: skip
+    if rows:
+        show()
+        show_table(["sent by a rank", "planned", "traced", "difference"], rows, right=(1, 2, 3))
 
 
 def _cannot(request: PlanRequest) -> str | None:
@@ -122,16 +159,16 @@ def _cannot(request: PlanRequest) -> str | None:
     checks = {
         f"--framework {framework}": framework not in FRAMEWORKS,
         " ".join(axes): bool(axes),
-        f"ZeRO-{request.zero} on {devices}": (request.zero == 3) != (mesh.dp > 1),
         f"{framework} on one device": transformers and mesh.dp == 1,
-        "groups that share states": request.shard_group is not None,
+        f"ZeRO-{request.zero} with {framework} on {devices}": transformers and request.zero != 3,
+        f"groups that share states with {framework}": transformers and request.shard_group is not None,
         f"offload {request.offload}": request.offload != "none",
         f"attention {request.attention}": request.attention != "flash",
         "an adapter": request.adapter is not None,
         "a reference model": request.reference != "none",
         "a number of rows per chunk": request.chunk_rows is not None,
         f"optimizer {request.optimizer}": request.optimizer not in ("adamw", "muon"),
-        "muon under ZeRO-3": request.optimizer == "muon" and mesh.dp > 1,
+        f"muon with {framework}": transformers and request.optimizer == "muon",
         f"precision {request.precision}": request.precision not in ("fp32", "bf16-mixed", "fp16-mixed", "bf16-pure"),
         f"loss {request.loss_head} with {framework}": request.loss_head not in FRAMEWORKS.get(framework, ()),
         f"recompute {request.recompute} with {framework}": request.recompute

@@ -2,9 +2,10 @@
 
     python -m tuitrain.trainer.simulate '{"shape": {...}, "seq_len": 8192, ...}'
 
-The step is the trainer's own (`step.train_step`) on its own model, loss head and optimizer; with `ranks` above 1, ZeRO-3 by
-FSDP2 as one rank of a fake process group sees it. Tensors are fake CPU tensors; for a step on a GPU the kernels that keep
-something else there are replaced (`as_on_cuda`). Prints one JSON object. Whoever asks is a process without torch.
+The step is the trainer's own (`step.train_step`) on its own model, loss head and optimizer, spread over `ranks` as the trainer
+spreads it (`parallel.apply`), as one rank of a fake process group sees it (`fake_ranks`). Tensors are fake CPU tensors; for a
+step on a GPU the kernels that keep something else there are replaced (`as_on_cuda`). Prints one JSON object. Whoever asks is a
+process without torch.
 
 Phases are those of `tuitrain_planners.memory.phases`; `backward_middle`, the layers between first and last, has no counterpart
 there. A phase's bytes are its fullest moment, in the second of two steps: moments exist from the first on.
@@ -21,23 +22,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from tuitrain.config.schema import OptimSection
+from tuitrain.config.schema import OptimSection, ParallelSection
 from tuitrain.model.shape import DecoderShape
 from tuitrain.trainer.as_on_cuda import as_on_cuda
 from tuitrain.trainer.batches import MicroBatch
+from tuitrain.trainer.fake_ranks import fake_ranks
 from tuitrain.trainer.guards import StepGuard
 from tuitrain.trainer.live_bytes import LiveBytes, Moment
+from tuitrain.trainer.muon import Muon
 from tuitrain.trainer.optim import Optimizers
 from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.precision import RECIPES
 from tuitrain.trainer.scaler import LossScaler
-from tuitrain.trainer.simulated import Parts, from_transformers, native, shard
+from tuitrain.trainer.simulated import Parts, from_transformers, native, spread
 from tuitrain.trainer.step import train_step
+from tuitrain.trainer.traffic import Traffic
 
 STEPS: Final = 2
 PHASES: Final = ("forward", "loss", "backward_start", "backward_middle", "backward_end", "backward_embedding", "optimizer")
@@ -60,23 +62,26 @@ class Request:
     recompute: str = "none"
     loss: str = "chunked"
     ranks: int = 1
-    """Devices that share all states (ZeRO-3); 1: one device with everything."""
+    """Data-parallel devices."""
+    zero: int = 0
+    """ZeRO stage, 0 to 3: what they share."""
+    shard_group: int | None = None
+    """Devices that share one copy, fewer than there are (HSDP). None: all."""
     reshard: bool = True
+    """ZeRO-3 gives weights back between forward and backward."""
     framework: str = "tuitrain"
-    """tuitrain: the trainer's decoder. fsdp2-hf: transformers' class, llama or qwen3, with its own loss; ranks above 1."""
+    """tuitrain: the trainer's decoder. fsdp2-hf: transformers' class, llama or qwen3, with its own loss, under ZeRO-3."""
     device: str = "gpu"
     """gpu | cpu: whose kernels."""
 
 
 def simulate(request: Request) -> dict[str, Any]:
-    """{"peak_bytes", "peak_phase", "phases": [{"name", "bytes", "terms", "operator"}, ...], "seconds", ...}."""
+    """{"peak_bytes", "peak_phase", "phases": [{"name", "bytes", "terms", "operator"}, ...], "communication": [{"kind", "count",
+    "bytes", "sent_bytes"}, ...] of one step, "seconds", ...}."""
     start = time.perf_counter()
-    mesh = _fake_group(request.ranks) if request.ranks > 1 else None
-    try:
-        moments = _trace(request, mesh)
-    finally:
-        if mesh is not None:
-            dist.destroy_process_group()
+    traffic = Traffic(request.ranks)
+    with fake_ranks(request.ranks, traffic.summed):
+        moments = _trace(request, traffic)
     peak = max(moments, key=lambda name: moments[name].bytes)
     return {
         "peak_bytes": moments[peak].bytes,
@@ -86,25 +91,20 @@ def simulate(request: Request) -> dict[str, Any]:
             for name in PHASES
             if name in moments
         ],
+        "communication": traffic.report(),
         "ranks": request.ranks,
+        "zero": request.zero,
         "torch": torch.__version__,
         "tensors": "fake CPU tensors" + (", attention and norms as on CUDA" if request.device == "gpu" else ""),
         "seconds": time.perf_counter() - start,
     }
 
 
-def _fake_group(ranks: int) -> DeviceMesh:
-    """A group of which this process is rank 0 and nobody is anything else. Collectives return at once."""
-    from torch.testing._internal.distributed.fake_pg import FakeStore  # registers the backend
-
-    dist.init_process_group("fake", rank=0, world_size=ranks, store=FakeStore())
-    return init_device_mesh("cpu", (ranks,), mesh_dim_names=("dp",))
-
-
-def _trace(request: Request, mesh: DeviceMesh | None) -> dict[str, Moment]:
+def _trace(request: Request, traffic: Traffic) -> dict[str, Moment]:
     kind = RECIPES[request.precision]
     world = World(rank=0, size=request.ranks, device=CPU)
     live = LiveBytes()
+    section = ParallelSection(zero=request.zero, shard_group=request.shard_group, reshard=request.reshard)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # of FSDP2's internals; nobody reads them here
@@ -113,21 +113,29 @@ def _trace(request: Request, mesh: DeviceMesh | None) -> dict[str, Moment]:
             stack.enter_context(as_on_cuda())
         parts = _parts(request)
         whole_shapes = {parameter.shape for parameter in parts.module.parameters() if parameter.ndim == 2}
-        if mesh is not None:
-            shard(parts, mesh, kind, reshard=request.reshard)
-        optimizers = Optimizers(parts.model, _optim_section(request.optimizer), device=CPU)
+        stack.enter_context(live)
+        live.enter("", "gradients")  # what is made while the model is spread are DDP's buckets
+        parallel = spread(parts, section, world, kind)
+        live.enter("", "buffers")
+        optimizers = Optimizers(parts.model, _optim_section(request.optimizer), device=CPU, owned=parallel.owned)
+        if request.device == "gpu":
+            for each in optimizers.all:
+                if isinstance(each, Muon):
+                    each.compute_dtype = torch.bfloat16  # whatever this CPU multiplies in
         tokens = torch.zeros(request.micro_batch, request.seq_len, dtype=torch.long)
         batches = [_micro_batch(tokens) for _ in range(request.grad_accum)]
-        stack.enter_context(live)
         rows = request.micro_batch * request.seq_len
+        del tokens
         live.gradient_shapes = {shape for shape in whole_shapes if shape[0] != rows}
         live.mark(parts.module.parameters(), "weights")
         live.mark((tensor for batch in batches for tensor in (batch.tokens, batch.targets)), "buffers")
         _watch(live, parts, optimizers)
+        stack.enter_context(traffic)
         for _ in range(STEPS):
             live.forget()
+            traffic.forget()
             train_step(
-                parts.module,
+                parallel.module,
                 optimizers,
                 batches,
                 world,

@@ -12,14 +12,16 @@ from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+from tuitrain.config.schema import ParallelSection
 from tuitrain.data.extras import load_extra
 from tuitrain.model.decoder import Decoder
 from tuitrain.model.shape import DecoderShape
 from tuitrain.trainer.losses import LanguageModelLoss
-from tuitrain.trainer.parallel.zero import shard_model
+from tuitrain.trainer.parallel.apply import Parallel, parallelise
+from tuitrain.trainer.parallel.mesh import data_mesh
+from tuitrain.trainer.parallel.world import World
 from tuitrain.trainer.precision import Recipe
 
 LOGIT_SOFTCAP: Final = 15.0
@@ -74,15 +76,16 @@ def from_transformers(shape: DecoderShape, recipe: Recipe, *, recompute: str) ->
     )  # fmt: skip
 
 
-def shard(parts: Parts, mesh: DeviceMesh, recipe: Recipe, *, reshard: bool) -> None:
-    """ZeRO-3: the trainer's units for its own model; for another the layers, and everything else in the root group."""
+def spread(parts: Parts, section: ParallelSection, world: World, recipe: Recipe) -> Parallel:
+    """As the trainer spreads its own model; of transformers' the layers are ZeRO-3 units, all else is in the root group."""
     if isinstance(parts.module, LanguageModelLoss):
-        shard_model(parts.module, mesh, recipe, reshard=reshard)
-        return
+        return parallelise(parts.module, parts.model, section, world, recipe)
+    mesh = data_mesh(world, section.shard_group)
     policy = MixedPrecisionPolicy(param_dtype=recipe.compute, reduce_dtype=torch.float32)
     for layer in parts.layers:
-        fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=reshard)
+        fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=section.reshard)
     fully_shard(parts.module, mesh=mesh, mp_policy=policy)
+    return Parallel(module=parts.module, loss=parts.module)
 
 
 class _ItsLoss(nn.Module):

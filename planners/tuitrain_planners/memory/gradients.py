@@ -1,11 +1,14 @@
 """Which gradients exist at which moment of a step.
 
 Accumulating in place, all exist all the time; with separate main gradients, both kinds exist during backward. In buckets all
-exist all the time too. Sharded, a unit's are whole only until they are summed over the ranks; FSDP2's schedule: `reduction`.
+exist all the time too, and accumulating a second time: what DistributedDataParallel does not sum over the ranks it leaves out
+of its buckets, until the last micro-batch. Sharded, a unit's are whole only until they are summed over the ranks; FSDP2's
+schedule: `reduction`.
 
-A tied table gets two gradients, the head's and the embedding's. Autograd adds the second into the first where it may write to
-it. It may not into the view that a plain head without a cast writes: then their sum is a third table. (Resident memory of
-backward in torch 2.13; a dispatch mode, as trackers are, makes it a third in every case.)
+Where room for a gradient is already there, it is made beside it and added. A tied table gets two, the head's and the
+embedding's: the first waits for the second. Autograd adds the second into the first where it may write to it. It may not into
+the view that a plain head without a cast writes: then their sum is a third table. (Resident memory of backward in torch 2.13; a
+dispatch mode, as trackers are, makes it a third in every case.)
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from tuitrain_planners.memory.reduction import Reduction
 from tuitrain_planners.memory.sharding import Sharding, reduce_buffers
 from tuitrain_planners.memory.states import Split, Trained, gradient_bytes, main_gradient_bytes, per_parameter
 from tuitrain_planners.precision import Precision
-from tuitrain_planners.quantity import Quantity, given
+from tuitrain_planners.quantity import Quantity, given, total
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +29,8 @@ class Gradients:
     """Terms by moment."""
 
     always: tuple[Quantity, ...] = ()
+    passes: tuple[Quantity, ...] = ()
+    """While micro-batches run, not in the optimizer's step."""
     start: tuple[Quantity, ...] = ()
     end: tuple[Quantity, ...] = ()
     embedding: tuple[Quantity, ...] = ()
@@ -62,11 +67,18 @@ def gradients(
     both = (*second, *_sum_of_the_table(table, precision, direct=loss == "plain")) if holding.tied else ()
     in_place = not precision.matrix.main_grad
     main = main_gradient_bytes(what, precision)
-    if sharding.holds_buckets:
-        return Gradients(always=(main.whole,), embedding=second, added=both, whole_always=True)
     whole_sum = accumulating and (not sharding.shards_gradients or sharding.no_sync)
-    if whole_sum and in_place:
-        return Gradients(always=(main.whole,), embedding=second, added=both)
+    if sharding.holds_buckets or (whole_sum and in_place):
+        waiting = (per_parameter("gradient of the head", head, precision.matrix.grad),) if holding.tied else ()
+        made = per_parameter("gradient of the embedding", what.embedding, precision.matrix.grad)
+        return Gradients(
+            always=(main.whole,),
+            passes=(_renamed("gradients beside the buckets", main.whole),) if sharding.holds_buckets and accumulating else (),
+            start=waiting,
+            end=waiting,
+            embedding=(*waiting, *(second or (made,))),
+            added=(*waiting, *both),
+        )
     whole = gradient_bytes(what, precision, vectors=not accumulating)
     partial = whole if holding.tied else gradient_bytes(what, precision, embedding=False, vectors=not accumulating)
     start = per_parameter("gradient of the head", head, precision.matrix.grad)
@@ -84,6 +96,10 @@ def gradients(
         added=(whole.whole, *both),
         step=() if accumulating else (whole.whole,),
     )
+
+
+def _renamed(name: str, what: Quantity) -> Quantity:
+    return total(name, what.terms)
 
 
 def _of_adapters(what: Trained, precision: Precision, sharding: Sharding, adapter: Adapter) -> Gradients:

@@ -2,9 +2,9 @@
 
     stage   optimizer   gradients   weights     on top
     0       1           1           1           with several ranks: gradient buckets, alive from the first step on
-    1       1/n         1           1           the same
-    2       1/n         1/n         1/n or 1    FSDP2: 16-bit working copy of everything from forward to backward; paper: 16-bit
-                                                weights kept whole
+    1       1/n         1           1           the same; a bucket of new weights after the step (`new_rows`)
+    2       1/n         1/n         1/n or 1    FSDP2: 16-bit working copy of everything from forward to backward, or through
+                                                all micro-batches of a step; paper: 16-bit weights kept whole
     3       1/n         1/n         1/n         16-bit units: the one computing, the one prefetched, the root group
 
 (Rajbhandari et al. 2019, sections 5 and 7; Zhao et al. 2023 for units and prefetching.) A share is rounded up, so the ranks'
@@ -73,6 +73,12 @@ class Sharding:
         """Whether gathered weights stay from forward to backward."""
         return self.stage == 2 or not self.reshard
 
+    def gathers_per_step(self, micro_steps: int) -> int:
+        """How often a step gathers a unit's weights, stages 2 and 3."""
+        if not self.keeps_gathered:
+            return 2 * micro_steps
+        return 1 if self.framework.gathers_once else micro_steps
+
     def weights(self, state: Split | Quantity) -> Quantity:
         """This rank's weights."""
         return self._part(state, cut=self.shards_weights)
@@ -110,21 +116,36 @@ class Gathered:
     backward_start: tuple[Quantity, ...] = ()
     backward_end: tuple[Quantity, ...] = ()
     backward_embedding: tuple[Quantity, ...] = ()
+    summed: tuple[Quantity, ...] = ()
+    """While the last unit's gradients are summed over the ranks."""
 
 
 def gathered(
-    holding: Holding, precision: Precision, sharding: Sharding, *, loss: str, adapter: Adapter | None = None
+    holding: Holding,
+    precision: Precision,
+    sharding: Sharding,
+    *,
+    loss: str,
+    adapter: Adapter | None = None,
+    accumulating: bool = False,
 ) -> Gathered:
     """What ZeRO-2 and 3 gather."""
     if not sharding.shards_weights:
         return Gathered()
     units = _Units(holding, precision.compute_bytes if adapter is None else adapter.rest_bytes, adapter)
+    in_forward = loss in ("chunked", "fused")
+    if sharding.keeps_gathered and sharding.framework.gathers_once and accumulating:
+        everything = (units.everything(),)
+        return Gathered(
+            forward=everything, loss=everything, backward_start=everything, backward_end=everything,
+            backward_embedding=everything, summed=everything,
+        )  # fmt: skip
     if sharding.keeps_gathered:
-        return _kept(units, root=sharding.framework.root_stays_gathered or holding.tied)
+        return _kept(units, holding, root=sharding.framework.root_stays_gathered or holding.tied, in_forward=in_forward)
     if sharding.framework.reshards_in_two:
-        return _fsdp2(units, holding, sharding.framework, in_forward=loss in ("chunked", "fused"))
+        return _fsdp2(units, holding, sharding.framework, in_forward=in_forward)
     # The loss of a chunked head multiplies by the head's weights; of a plain one the head has already run and been given back.
-    head = (units.head(),) if loss in ("chunked", "fused") and holding.has_head else ()
+    head = (units.head(),) if in_forward and holding.has_head else ()
     return Gathered(
         forward=(units.layers(2),),
         loss=head,
@@ -134,13 +155,15 @@ def gathered(
     )
 
 
-def _kept(units: _Units, *, root: bool) -> Gathered:
-    """What is gathered once stays until its backward; units of the head's own are there for the loss alone."""
+def _kept(units: _Units, holding: Holding, *, root: bool, in_forward: bool) -> Gathered:
+    """What is gathered once stays until its backward; units of the head's own are there for the loss alone. In forward the
+    buffer the last unit came in stands beside it (see `_fsdp2`), under a loss that is all in forward too."""
     everything, last = units.everything(), units.root() if root else units.embedding()
-    layers = everything if root else units.but_head()
+    layers, one = everything if root else units.but_head(), units.layers(1)
+    buffer = one if root or not holding.has_head else units.head()
     return Gathered(
-        forward=(layers,),
-        loss=(everything,),
+        forward=(layers, one),
+        loss=(everything, buffer) if in_forward else (everything,),
         backward_start=(layers,),
         backward_end=(units.layers(1), last),
         backward_embedding=(last,),

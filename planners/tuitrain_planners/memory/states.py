@@ -22,8 +22,8 @@ from tuitrain_planners.memory.moments import (
     moments_of_vectors,
     tensors,
 )
+from tuitrain_planners.memory.orthogonal import orthogonalising_bytes
 from tuitrain_planners.optimizers import Optimizer
-from tuitrain_planners.parameters import hidden_matrix_groups
 from tuitrain_planners.precision import Precision, StateBytes
 from tuitrain_planners.quantity import Quantity, derived, given, total
 
@@ -221,14 +221,11 @@ def optimizer_bytes(what: Trained, precision: Precision, optimizer: Optimizer, a
     return _split("optimizer", [each for each in terms if each.value], experts)
 
 
-def step_workspace_bytes(holding: Holding, what: Trained, states: StateBytes, optimizer: Optimizer) -> Quantity:
+def step_workspace_bytes(
+    holding: Holding, what: Trained, states: StateBytes, optimizer: Optimizer, *, ranks: int = 1
+) -> Quantity:
     """Temporaries of the optimizer step: for Muon the largest batch of equal matrices, for a multi-tensor AdamW one
-    moment's worth of everything, for a fused one nothing.
-
-    Muon, per entry: the 32-bit update, the stack of all of them, and two 16-bit iterates; per matrix two Gram matrices of its
-    shorter side; 32-bit copies of 16-bit gradients. Equal to live tensors of this project's Muon with bf16 products; 32-bit
-    products, on a CPU without bf16, need twice the iterates.
-    """
+    moment's worth of everything, for a fused one nothing. `ranks`: over how many devices states are cut; matters to Muon."""
     if optimizer.temporary_moments and (count := what.matrices + what.experts + what.vectors + what.adapter):
         each = optimizer.temporary_moments * states.moment
         return per_parameter("temporaries of the step", count, each, optimizer.source)
@@ -237,13 +234,7 @@ def step_workspace_bytes(holding: Holding, what: Trained, states: StateBytes, op
         return largest_temporaries(what.tensors.values(), optimizer, each)
     if not optimizer.orthogonalises or what.adapter:
         return given("step workspace", 0, "bytes", "definition")
-    copies = 4 if states.grad < FP32_BYTES else 0
-    value, count, rows, columns = max(
-        (count * (m * n * (8 + 4 + copies) + 4 * min(m, n) ** 2), count, m, n)
-        for (m, n), count in hidden_matrix_groups(holding.shape).items()
-    )
-    formula = "count * (m * n * (8 + 4 + copies) + 4 * min(m, n) ** 2)"
-    return derived("step workspace", value, "bytes", formula, "muon2024", count=count, m=rows, n=columns, copies=copies)
+    return orthogonalising_bytes(holding.shape, states, ranks)
 
 
 def _split(name: str, terms: list[Quantity], experts: Quantity | None) -> Split:

@@ -12,6 +12,7 @@ from tuitrain_planners.memory.gradients import Gradients, gradients
 from tuitrain_planners.memory.head import loss_head
 from tuitrain_planners.memory.holding import Stage, held
 from tuitrain_planners.memory.layer import Layer, Work
+from tuitrain_planners.memory.new_rows import new_rows
 from tuitrain_planners.memory.question import Question
 from tuitrain_planners.memory.runtime import buffer_bytes, runtime
 from tuitrain_planners.memory.sharding import Gathered, gathered
@@ -94,7 +95,9 @@ class Step:
             in_backward=ask.step_in_backward,
             loss=ask.loss,
         )
-        self.units: Gathered = gathered(self.holding, self.precision, self.sharding, loss=ask.loss, adapter=ask.adapter)
+        self.units: Gathered = gathered(
+            self.holding, self.precision, self.sharding, loss=ask.loss, adapter=ask.adapter, accumulating=ask.micro_batches > 1
+        )
         self.states = optimizer_bytes(self.trained, self.precision, ask.optimizer, ask.adapter)
 
     def phases(self) -> tuple[Quantity, ...]:
@@ -109,19 +112,20 @@ class Step:
         head = (self.head.temporaries, *self._unpacked_head()) if self.holding.has_head else ()
         return (
             _phase(
-                "forward", held_always, weights=(*casts, *made.forward), activations=(acts.saved,), gathered=units.forward
+                "forward", held_always, weights=(*casts, *made.forward), activations=(acts.saved,), gradients=grads.passes,
+                gathered=units.forward,
             ),
             _phase(
-                "loss", held_always, weights=(*casts, *made.loss), activations=(acts.saved,), gradients=loss_gradients,
-                head=head, gathered=units.loss,
+                "loss", held_always, weights=(*casts, *made.loss), activations=(acts.saved,),
+                gradients=(*grads.passes, *loss_gradients), head=head, gathered=units.loss,
             ),
             _phase(
                 "backward_start", held_always, weights=(*later, *made.backward_start), activations=self.at_last_layer(),
-                gradients=grads.start, gathered=units.backward_start,
+                gradients=(*grads.passes, *grads.start), gathered=units.backward_start,
             ),
             _phase(
-                "backward_end", held_always, weights=(*later, *made.backward_end), activations=last, gradients=grads.end,
-                gathered=units.backward_end,
+                "backward_end", held_always, weights=(*later, *made.backward_end), activations=last,
+                gradients=(*grads.passes, *grads.end), gathered=units.backward_end,
             ),
             max(self.embedding_moments(), key=lambda moment: moment.value),
             _phase("optimizer", held_always, gradients=grads.step, optimizer=self._workspace()),
@@ -150,13 +154,12 @@ class Step:
         the ranks. At the first the gradient of what was looked up stands too."""
         held_always, found = self._held(), self.embedded_bytes()
         waiting, table, grads = self.acts.waiting, self.units.backward_embedding, self.grads
+        made, added, summed = ((*grads.passes, *each) for each in (grads.embedding, grads.added, grads.summed))
         return (
-            _phase(
-                "backward_embedding", held_always, activations=(waiting, found), gradients=grads.embedding, gathered=table
-            ),
-            _phase("backward_embedding", held_always, activations=(waiting,), gradients=grads.added, gathered=table),
-            _phase("backward_embedding", held_always, activations=(waiting,), gradients=grads.summed),
-        )  # fmt: skip
+            _phase("backward_embedding", held_always, activations=(waiting, found), gradients=made, gathered=table),
+            _phase("backward_embedding", held_always, activations=(waiting,), gradients=added, gathered=table),
+            _phase("backward_embedding", held_always, activations=(waiting,), gradients=summed, gathered=self.units.summed),
+        )
 
     def _on_device(self) -> bool:
         """Whether the optimizer's states are: paged ones live in host memory as far as the device's allocator knows."""
@@ -236,9 +239,15 @@ class Step:
         return (total("whole model, to be saved", self.weights.whole.terms),)
 
     def _workspace(self) -> tuple[Quantity, ...]:
+        """Of the optimizer's step, or of what ZeRO-1 does after it, whichever is more."""
+        parts, after = self._moving(), new_rows(self.holding, self.trained, self.precision, self.sharding)
+        return (after,) if after.value > sum(each.value for each in parts) else parts
+
+    def _moving(self) -> tuple[Quantity, ...]:
         if self.question.offload != "none":
             return ()
-        work = step_workspace_bytes(self.holding, self.trained, self.precision.matrix, self.question.optimizer)
+        ranks = self.sharding.ranks if self.sharding.stage >= 1 else 1
+        work = step_workspace_bytes(self.holding, self.trained, self.precision.matrix, self.question.optimizer, ranks=ranks)
         entrywise = self.question.optimizer.temporary_moments or self.question.optimizer.largest_bytes
         shared = self.sharding.optimizer(work) if entrywise else work
         if not self.sharding.framework.widens_gradients or self.question.adapter is not None:

@@ -69,6 +69,7 @@ def traced(cell: Cell) -> dict[str, object]:
             recompute=cell.recompute,
             loss=cell.loss_head,
             ranks=cell.devices,
+            zero=3,
             optimizer=cell.moved_by,
         )
     )

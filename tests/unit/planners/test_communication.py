@@ -17,7 +17,7 @@ N = 8_030_261_248
 )
 def test_llama_on_eight_devices(stage: int, reshard: bool, bytes_per_parameter: int, model_presets) -> None:
     """ZeRO-3: two gathers in 16 bits and a sum in 32: 56 GB per device and micro-step, as an op-level trace counts."""
-    sharding = Sharding(framework=framework("fsdp2-hf"), stage=stage, ranks=8, reshard=reshard)
+    sharding = Sharding(framework=framework("tuitrain"), stage=stage, ranks=8, reshard=reshard)
     sent = sent_bytes(find_shape(model_presets, "llama-3-8b"), recipe("bf16-mixed"), sharding, micro_steps=1)
     assert sent.value == pytest.approx(7 / 8 * bytes_per_parameter * N)
     if stage == 3 and reshard:

@@ -54,8 +54,10 @@ def test_what_is_gathered_is_never_more_than_the_model(reshard: bool, depth: int
     units = gathered(held(shape), recipe("bf16-mixed"), sharding, loss="plain")
     whole = 2 * count_parameters(shape).value
     for moment in ("forward", "loss", "backward_start", "backward_end", "backward_embedding"):
-        # one layer may be all layers, and the root group has a norm of its own
-        assert sum(each.value for each in getattr(units, moment)) <= whole + 2 * shape.hidden_size
+        # One layer may be all layers, and the root group has a norm of its own. In forward the buffer that the last unit came
+        # in stands beside it: a layer's, or the head's.
+        buffer = 0 if reshard else 2 * max(held(shape).layer, shape.vocab_size * shape.hidden_size)
+        assert sum(each.value for each in getattr(units, moment)) <= whole + 2 * shape.hidden_size + buffer
 
 
 def test_every_stage_is_in_the_plan_and_on_one_device_they_are_one(gpu_request: PlanRequest) -> None:

@@ -82,13 +82,13 @@ def terms(request: Request, phase: str) -> dict[str, int]:
 @pytest.mark.parametrize("ranks", [2, 8])
 def test_zero_3_holds_an_nth_of_weights_gradients_and_moments(ranks: int) -> None:
     alone = terms(ON_CPU, "optimizer")
-    shared = terms(replace(ON_CPU, ranks=ranks), "optimizer")
+    shared = terms(replace(ON_CPU, ranks=ranks, zero=3), "optimizer")
     for state in ("weights", "gradients", "optimizer"):  # every size here divides by 8; "step" of each AdamW state does not
         assert shared[state] == pytest.approx(alone[state] / ranks, rel=1e-3), state
 
 
 def test_what_is_gathered_goes_again_unless_it_is_to_stay() -> None:
-    shared = replace(ON_CPU, ranks=2, recompute="full")
+    shared = replace(ON_CPU, ranks=2, zero=3, recompute="full")
     gives_back, keeps = (terms(replace(shared, reshard=each), "backward_start")["gathered"] for each in (True, False))
     layer = 4 * (128 * (128 + 64 + 64 + 128 + 3 * 384) + 2 * 128)
     assert gives_back <= 3 * layer

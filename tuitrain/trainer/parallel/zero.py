@@ -45,8 +45,8 @@ def shard_model(loss: nn.Module, mesh: DeviceMesh, recipe: Recipe, *, reshard: b
 
 
 def give_back(module: nn.Module) -> None:
-    """Cut weights lie cut again. A forward pass without a backward leaves gathered what ZeRO-2 keeps, and the root always: whoever
-    writes weights, or saves them, must find the parts."""
+    """Cut weights lie cut again. A forward pass without a backward leaves gathered what ZeRO-2 keeps, and the root always:
+    whoever writes weights, or saves them, must find the parts."""
     for each in module.modules():
         if isinstance(each, FSDPModule):
             each.reshard()
