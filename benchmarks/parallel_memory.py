@@ -1,4 +1,4 @@
-"""Peak resident memory per process of four that train a model of 98 M parameters together, under ZeRO 0, 1, 2 and 3, beside the
+"""Peak resident memory per process of four that train a model of 91 M parameters together, under ZeRO 0, 1, 2 and 3, beside the
 plan.
 
 What the planner counts is live tensors. So that resident memory is no more than that, malloc is told to ask the kernel for

@@ -56,7 +56,7 @@ def test_readme_shows_what_is_printed(command: str) -> None:
 
 
 def test_readme_shows_every_way_of_planning() -> None:
-    assert len(README) == 6
+    assert len(README) == 7
 
 
 @pytest.mark.parametrize(

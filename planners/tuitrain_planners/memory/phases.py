@@ -7,7 +7,7 @@
     backward_embedding  the embedding's gradient; when tied, a second table before it is added to the head's; sharded, this or
                         the moment it is summed over the ranks, whichever is fuller
     optimizer           gradients, moments and the step's workspace
-    save                weights serialised (on the CPU a copy of them)
+    save                weights written, tensor by tensor
 
 Without accumulation gradients do not exist before backward; with it the main gradients live through all phases. With a pipeline
 the first and the last stage are two different devices: both are computed, and the fuller one is the answer.

@@ -2,8 +2,8 @@
 
     python tests/golden/data/make_parallel.py [MODEL ...]
 
-A quarter of an hour on two cores. bf16-mixed, a GPU's kernels, chunked loss head. Beside the grid: accumulation, groups that share states
-(HSDP) and Muon, of the small model on 8 ranks. `sent_...` is what the rank sends in a step, by kind of collective.
+A quarter of an hour on two cores. bf16-mixed, a GPU's kernels, chunked loss head. Beside the grid: accumulation, groups that
+share states (HSDP) and Muon, of the small model on 8 ranks. `sent_...` is what the rank sends in a step, by kind of collective.
 """
 
 from __future__ import annotations

@@ -158,11 +158,10 @@ def test_the_verdict_follows_the_band() -> None:
         assert device_memory(memory, kind="gpu", capacity_bytes=capacity).verdict == verdict
 
 
-def test_on_a_cpu_the_interpreter_counts_and_saving_copies_the_weights() -> None:
+def test_on_a_cpu_the_interpreter_counts_and_saving_copies_nothing() -> None:
     gpu, cpu = step(device="gpu"), step(device="cpu")
     assert cpu.phases[0].term("runtime").value > gpu.phases[0].term("runtime").value
-    weights = 4 * count_parameters(by_depth(4, 8192)).value
-    assert cpu.phases[6].term("weights").value - gpu.phases[6].term("weights").value == weights
+    assert cpu.phases[6].term("weights").value == gpu.phases[6].term("weights").value
 
 
 @pytest.mark.parametrize(
