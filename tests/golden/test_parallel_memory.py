@@ -1,4 +1,4 @@
-"""What four processes held under each ZeRO stage (benchmarks/results/parallel_memory.json) against what the planner says now."""
+"""What four processes held under each ZeRO stage (benchmarks/results/parallel_memory.json) against what is planned now."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def free_port() -> int:
     return port
 
 
-@pytest.mark.parametrize("by", ["the printed command", "a plain torchrun"])
+@pytest.mark.parametrize("by", [pytest.param("the printed command", marks=pytest.mark.slow), "a plain torchrun"])
 def test_a_prepared_run_trains_under_the_users_torchrun(config: Path, home: Path, tmp_path: Path, by: str) -> None:
     done = tuitrain(home, "train", str(config), "--nproc", "2", "train.steps=3", "--prepare")
     assert done.returncode == 0, done.stderr

@@ -281,6 +281,7 @@ def test_out_of_memory_with_one_sequence_is_the_end_and_says_so(
     nothing_left(run)
 
 
+@pytest.mark.slow
 def test_the_users_own_torchrun_behaves_the_same(runs: Callable[..., Run]) -> None:
     run = runs("train.steps=40")
     command = [
