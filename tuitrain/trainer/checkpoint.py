@@ -17,10 +17,8 @@ goes on; there is one at a time, so what it costs in memory is one copy.
 
 from __future__ import annotations
 
-import copy
 import errno
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +33,7 @@ from tuitrain.files import fsync_dir, read_json, write_json
 from tuitrain.model.stream import Piece, write_stream
 from tuitrain.trainer.manifest import problem_with, write_manifest
 from tuitrain.trainer.optim import Optimizers
+from tuitrain.trainer.optimizer_files import copied, load_optimizer, save_optimizer, tensors_of
 from tuitrain.trainer.parallel.side import ALONE, Side
 from tuitrain.trainer.weights import Weights
 
@@ -115,11 +114,11 @@ class Checkpoints:
         """What the checkpoint of `step` will hold; collective. `apart`: in host memory of its own, so that training may go on
         while it is written."""
         pieces, state = weights.pieces(), {"optimizer": optimizers.state_dict()}
-        cut = any(isinstance(each, DTensor) for each in _tensors(state))
+        cut = any(isinstance(each, DTensor) for each in tensors_of(state))
         if apart:
             pieces = [each.copied(side.rank) for each in pieces]
             # Whole states are written by the main process alone: the others need no copy.
-            state = _copied(state) if cut or side.is_main else {}
+            state = copied(state) if cut or side.is_main else {}
         return Draft(
             step=step, weights=weights, pieces=pieces, optimizer=state, cut=cut, trainer=trainer_state, rng=rng_states,
             best_step=best_step, need_bytes=estimate_bytes(weights, optimizers),
@@ -139,7 +138,7 @@ class Checkpoints:
                 )  # fmt: skip
             moved()
             with _together(side):
-                _save_optimizer(draft, stage / "state", side)
+                save_optimizer(draft.optimizer, stage / "state", side, cut=draft.cut)
             moved()
             with _together(side):
                 return self._complete(draft, stage) if side.is_main else Saved(path=self.path(draft.step), bytes=0, removed=[])
@@ -185,7 +184,7 @@ class Checkpoints:
         """Restore weights and optimizer of a verified checkpoint, in place. Returns the trainer state."""
         folder = self.path(step)
         weights.read(folder)
-        _load_optimizer(optimizers, folder / "state")
+        load_optimizer(optimizers, folder / "state")
         state = read_json(folder / "trainer.json")
         if not isinstance(state, dict):
             raise CheckpointError(f"{folder.name}/trainer.json cannot be read", "resume from an earlier checkpoint")
@@ -239,56 +238,6 @@ def estimate_bytes(weights: Weights, optimizers: Optimizers) -> int:
         if isinstance(value, torch.Tensor)
     )
     return weights.num_bytes() + state
-
-
-def _save_optimizer(draft: Draft, folder: Path, side: Side) -> None:
-    from torch.distributed.checkpoint.api import CheckpointException
-    from torch.distributed.checkpoint.state_dict_saver import save
-
-    if not draft.cut and not side.is_main:
-        return
-    alone = not draft.cut or side.group is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "torch.distributed is disabled, unavailable or uninitialized": meant so
-        if alone:
-            save(draft.optimizer, checkpoint_id=folder, no_dist=True)
-            return
-        try:
-            save(draft.optimizer, checkpoint_id=folder, process_group=side.group)
-        except CheckpointException as error:  # no Exception, in torch: it would end the process
-            rank, (why, _) = next(iter(error.failures.items()))
-            raise OSError(errno.EIO, f"rank {rank}: {type(why).__name__}: {why}") from error
-
-
-def _load_optimizer(optimizers: Optimizers, folder: Path) -> None:
-    """Each process reads its own part, however many wrote it."""
-    from torch.distributed.checkpoint.state_dict_loader import load
-
-    state = {"optimizer": optimizers.state_dict()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        load(state, checkpoint_id=folder, no_dist=True)
-    optimizers.load_state_dict(state["optimizer"])
-
-
-def _tensors(state: Any) -> Iterator[torch.Tensor]:
-    if isinstance(state, torch.Tensor):
-        yield state
-    elif isinstance(state, dict):
-        for each in state.values():
-            yield from _tensors(each)
-
-
-def _copied(state: Any) -> Any:
-    """The same with tensors of its own in host memory."""
-    if isinstance(state, DTensor):
-        part = state.to_local().detach().to("cpu", copy=True)
-        return DTensor(part, state._spec, requires_grad=False)  # type: ignore[no-untyped-call]
-    if isinstance(state, torch.Tensor):
-        return state.detach().to("cpu", copy=True)
-    if isinstance(state, dict):
-        return {key: _copied(each) for key, each in state.items()}
-    return copy.deepcopy(state)
 
 
 @contextmanager

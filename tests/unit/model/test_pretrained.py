@@ -429,7 +429,7 @@ def test_tables_in_8_bits_are_a_model_with_rounded_tables(architecture):
     assert largest(few(ids_of()), plain(ids_of())) < 1e-5
     for head in ("chunked", "plain"):
         losses = [LanguageModelLoss(each, head=head)(*targets_of(ids_of(2, 25))) for each in (few, plain)]
-        assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-6)
+        assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-6)
         found = [
             torch.autograd.grad(loss, [each for each in model.parameters() if each.requires_grad])
             for loss, model in zip(losses, (few, plain), strict=True)
