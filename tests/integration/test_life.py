@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import support.runs
 from support.attempts import losses, of_kind
 from support.runs import tiny_run
 
@@ -40,12 +42,7 @@ def runs(tmp_path: Path) -> Iterator[Callable[..., Run]]:
             kill(run)
 
 
-def wait_for(condition: Callable[[], object], what: str, run: Run) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_S:.0f} s for {what}; log:\n{run.log_file.read_text()[-3000:]}")
-        time.sleep(0.05)
+wait_for = functools.partial(support.runs.wait_for, patience_s=PATIENCE_S)
 
 
 def steps_done(run: Run) -> int:

@@ -3,13 +3,12 @@ in another layout; fine-tuning is the same under every stage."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 from support.attempts import attempt, losses, of_kind
-from support.runs import tiny_run
+from support.runs import tiny_run, wait_for
 from support.tuning import base_folder, chats, pairs, tuning_run
 from typer.testing import CliRunner
 
@@ -27,15 +26,8 @@ def known_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuitrain.trainer.attempt.matmul_peak", lambda device, dtype: 1e11)
 
 
-def until(condition: object, run: Run) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, run.log_file.read_text()[-3000:]
-        time.sleep(0.05)
-
-
 def finished(run: Run) -> None:
-    until(lambda: not run.liveness().alive, run)
+    wait_for(lambda: not run.liveness().alive, "the end", run, patience_s=PATIENCE_S)
     assert run.fold().state == "finished", run.log_file.read_text()[-3000:]
 
 
@@ -57,9 +49,14 @@ def test_a_killed_run_of_two_under_zero_3_goes_on_as_one_process(tmp_path: Path)
     assert attempt(alone) == 0
     run = tiny_run(tmp_path / "two", *SIZE, "run.nproc=2", "parallel.zero=3")
     start(run)
-    until(lambda: (run.checkpoints_dir / "step-00000020").exists() or not run.liveness().alive, run)
+    wait_for(
+        lambda: (run.checkpoints_dir / "step-00000020").exists() or not run.liveness().alive,
+        "a checkpoint",
+        run,
+        patience_s=PATIENCE_S,
+    )
     kill(run)
-    until(lambda: not run.liveness().alive, run)
+    wait_for(lambda: not run.liveness().alive, "the end", run, patience_s=PATIENCE_S)
     assert max(losses(run)) < 60, "the run ended before it could be killed: give it more steps"
     command = ["runs", "resume", str(run.path), "--nproc", "1", "parallel.zero=0"]
     refused = CliRunner().invoke(app, [*command, "optim.lr=0.1"])

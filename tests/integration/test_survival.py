@@ -6,6 +6,7 @@ Every test ends with the same question: is anything left of what was started?
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import support.runs
 from support.attempts import attempt, losses, of_kind
 from support.runs import tiny_run
 
@@ -51,12 +53,7 @@ def runs(tmp_path: Path) -> Iterator[Callable[..., Run]]:
             kill(run)
 
 
-def wait_for(condition: Callable[[], object], what: str, run: Run) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_S:.0f} s for {what}; log:\n{run.log_file.read_text()[-3000:]}")
-        time.sleep(0.02)
+wait_for = functools.partial(support.runs.wait_for, patience_s=PATIENCE_S)
 
 
 def ended(run: Run) -> bool:

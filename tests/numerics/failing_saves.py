@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.grid import Case, build, weights_of
+from support.grid import Case, and_leave, build, weights_of
 
 from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.parallel import init_world
@@ -56,11 +53,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    code = 0
-    try:
-        main(Path(sys.argv[1]))
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    os._exit(code)
+    and_leave(main)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import traceback
 from pathlib import Path
 
 import torch
-from support.grid import Case, make_base, train
+from support.grid import Case, and_leave, make_base, train
 
 from tuitrain.trainer.checkpoint import Checkpoints
 from tuitrain.trainer.parallel import init_world
@@ -35,12 +32,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    code = 0
-    try:
-        main(Path(sys.argv[1]))
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    and_leave(main)

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from support.tiny import CPU, SEQ_LEN, VOCAB, sequences, tiny_shape
@@ -228,6 +230,19 @@ def torchrun(script: Path, processes: int, folder: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=env, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout
+
+
+def and_leave(main: Callable[[Path], None]) -> NoReturn:
+    """The end of a script that torchrun runs: `main` with its one argument, and out without the shutdown gloo may abort."""
+    code = 0
+    try:
+        main(Path(sys.argv[1]))
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def apart(first: torch.Tensor, second: torch.Tensor) -> float:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tuitrain.config.load import load_config
 from tuitrain.config.resolve import resolve
@@ -62,3 +66,12 @@ def tiny_run(tmp_path: Path, *overrides: str, plan: dict[str, Any] | None = None
     config = tiny_config(tmp_path, *overrides)
     machine = this_machine()
     return prepare_run(resolve(config, machine), config, RunStore(tmp_path / "runs"), machine, plan=plan, command="test")
+
+
+def wait_for(condition: Callable[[], object], what: str, run: Run, *, patience_s: float) -> None:
+    """Until something is so of a run in other processes; its log when that takes too long."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {patience_s:.0f} s for {what}; log:\n{run.log_file.read_text()[-3000:]}")
+        time.sleep(0.02)

@@ -39,7 +39,12 @@ class Saver:
         setup.telemetry.phase("checkpoint", f"step {step}")
         start = time.perf_counter()
         pool = self._pool if reason == "schedule" else None
-        draft = self._draft(apart=pool is not None)
+        try:
+            draft = self._draft(apart=pool is not None)
+        except Exception as error:
+            if setup.world.size > 1:  # the others are in the middle of it, and only a new start gets them out
+                raise
+            return self._failed(step, reason, error, time.perf_counter() - start)
         self._writing = _Writing(setup, draft, reason, start, pool)
         return True if pool is not None else self.wait()
 
