@@ -8,6 +8,7 @@ from typing import Final
 from tuitrain_planners.memory.activations import activations
 from tuitrain_planners.memory.copies import Copies, copies
 from tuitrain_planners.memory.frozen import unpacked
+from tuitrain_planners.memory.gloo import gathered_copy, summed_copy
 from tuitrain_planners.memory.gradients import Gradients, gradients
 from tuitrain_planners.memory.head import loss_head
 from tuitrain_planners.memory.holding import Stage, held
@@ -28,10 +29,6 @@ from tuitrain_planners.parameters import hidden_matrix_groups
 from tuitrain_planners.quantity import Quantity, derived, total
 
 FP32_BYTES: Final = 4
-_GLOO: Final = (
-    "measured: torch 2.13, resident memory of 4 processes: of 128 MiB an all-gather takes 130 on top, a reduce-scatter 130, an "
-    "all-reduce 2"
-)
 _GROUP_ORDER: Final = ("weights", "gradients", "optimizer", "gathered", "activations", "head", "buffers", "runtime")
 
 
@@ -263,22 +260,18 @@ class Step:
         return (shared, self.sharding.optimizer(wide))
 
     def _summed_by_gloo(self) -> tuple[Quantity, ...]:
-        """On the CPU a unit's gradients are summed over the ranks in a copy of them (ProcessGroupGloo's reduce_scatter)."""
+        """On the CPU, sharded gradients being summed."""
         if self.question.device != "cpu" or self.sharding.ranks == 1 or not self.sharding.shards_gradients:
             return ()
-        entries = self.holding.layer if self.question.adapter is None else self.trained.adapter // self.holding.shape.num_layers
-        return (per_parameter("gradients of a layer, as gloo sums them", entries, FP32_BYTES, _GLOO),)
+        adapted = self.question.adapter is not None
+        return (summed_copy(self.trained.adapter // self.holding.shape.num_layers if adapted else self.holding.layer),)
 
     def _gathered_by_gloo(self) -> tuple[Quantity, ...]:
-        """... and what is gathered comes through a copy too: of ZeRO-1 a bucket of all ranks' new rows."""
+        """On the CPU, new rows being gathered, where they are the step's fullest moment."""
         rows = new_rows(self.holding, self.trained, self.precision, self.sharding)
         if self.question.device != "cpu" or not rows.value or self._workspace() != (rows,):
             return ()
-        n = self.sharding.ranks
-        copy = derived(
-            "new rows, as gloo gathers them", rows.value * n / (n + 1), "bytes", "rows * n / (n + 1)", _GLOO, rows=rows, n=n
-        )
-        return (copy,)
+        return (gathered_copy(rows, self.sharding.ranks),)
 
     def _written(self) -> tuple[Quantity, ...]:
         """A cut model's largest tensor, whole: files are written tensor by tensor. What is whole is written as it is."""
